@@ -56,6 +56,9 @@ struct engine_limits {
     uint64_t background_bytes;       /* background output kept per session: 1 MiB */
 };
 
+/* Fills in the defaults named above (defaults.c). */
+void engine_limits_default(struct engine_limits *limits);
+
 struct engine_config {
     const char *node_id;
     const char *boot_id;

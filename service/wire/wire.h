@@ -90,7 +90,8 @@ void wire_writer_release(struct wire_writer *w);
 
 /* Sends at once if nothing is queued, else queues what is left (`fds` are duplicated then).
  * 1 when something remains queued (watch for writability), 0 when all went out, or a negative
- * errno: -ENOBUFS past WIRE_OUT_QUEUE_MAX, -EPIPE. */
+ * errno: -ENOBUFS past WIRE_OUT_QUEUE_MAX, -EPIPE. After a negative result the channel is of no
+ * further use: part of a frame may be out. */
 int wire_writer_send(struct wire_writer *w, uint16_t type, const void *payload, size_t length,
                      const int *fds, size_t fd_count);
 
