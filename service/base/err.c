@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "service/base/utf8.h"
+
 struct err_fact {
     int status;
     const char *reason;
@@ -37,20 +39,13 @@ uint32_t err_retry_ms(enum err_code code)
     return fact(code)->retry_ms;
 }
 
-/* vsnprintf may have cut inside a UTF-8 sequence: drop the broken tail. */
+/* A text that fills its room was cut, perhaps inside a UTF-8 sequence: drop the broken tail. */
 static void trim_utf8(char *text, size_t size)
 {
     size_t n = strnlen(text, size);
-    if (n + 1 < size) {
-        return;
+    if (n + 1 >= size) {
+        text[utf8_boundary(text, n)] = '\0';
     }
-    while (n > 0 && ((unsigned char)text[n - 1] & 0xC0) == 0x80) {
-        n--;
-    }
-    if (n > 0 && ((unsigned char)text[n - 1] & 0x80) != 0) {
-        n--;
-    }
-    text[n] = '\0';
 }
 
 static int fill(struct err *err, enum err_code code, int sys_errno, const char *stage,
