@@ -10,6 +10,10 @@ enum zygote_frame {
     /* daemon -> zygote or launcher (for adopted sessions) */
     ZYGOTE_FRAME_SIGNAL = 3,
     ZYGOTE_FRAME_KILL = 4,
+    /* A session is about to be told to branch: the child that appears is not an orphan. BRANCH goes
+     * to the session only after BRANCH_HELD; BRANCH_END follows in any case. */
+    ZYGOTE_FRAME_BRANCH_BEGIN = 5,
+    ZYGOTE_FRAME_BRANCH_END = 6,
     /* daemon -> launcher */
     LAUNCHER_FRAME_START = 16, /* descriptor: the zygote's end of its socketpair */
     LAUNCHER_FRAME_ADOPT = 17,
@@ -20,6 +24,8 @@ enum zygote_frame {
     /* zygote or launcher -> daemon */
     ZYGOTE_FRAME_SIGNALLED = 34,
     ZYGOTE_FRAME_EXITED = 35,
+    ZYGOTE_FRAME_BRANCH_HELD = 36,  /* answers BRANCH_BEGIN */
+    ZYGOTE_FRAME_BRANCH_TAKEN = 37, /* answers BRANCH_END that names a pid */
     /* launcher -> daemon */
     LAUNCHER_FRAME_STARTED = 48,
     LAUNCHER_FRAME_ZYGOTE_EXITED = 49,

@@ -8,7 +8,7 @@
 
 /* Forks the launcher. First thing in the daemon's main: no thread, no libuv loop, no gRPC yet, all
  * signals blocked. *ret_fd is the daemon's end of the socket (CLOEXEC, non-blocking); the child never
- * returns. `log_level` is for its log lines. 0 or -1. */
+ * returns. 0 or -1. */
 int launcher_start(int *ret_fd, pid_t *ret_pid, struct err *err);
 
 #endif
