@@ -24,6 +24,7 @@
 #include "service/base/err.h"
 #include "service/base/list.h"
 
+#define LOG_SPILL_BYTES (1u << 20) /* heap bytes of one log */
 #define LOG_READ_MAX (256u << 10) /* output bytes merged into one message */
 #define LOG_MESSAGE_MAX (1u << 20) /* no message of a stream is larger */
 
