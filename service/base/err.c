@@ -48,8 +48,9 @@ static void trim_utf8(char *text, size_t size)
     }
 }
 
-static int fill(struct err *err, enum err_code code, int sys_errno, const char *stage,
-                const char *fmt, va_list ap)
+__attribute__((format(printf, 5, 0))) static int fill(struct err *err, enum err_code code,
+                                                      int sys_errno, const char *stage,
+                                                      const char *fmt, va_list ap)
 {
     if (err == NULL) {
         return -1;
