@@ -100,8 +100,7 @@ static void split_set(const uint8_t *data, size_t len)
         struct file *file = &files[files_len++];
         file->data = data + at;
         file->len = size;
-        file->proto =
-            google__protobuf__file_descriptor_proto__unpack(NULL, file->len, file->data);
+        file->proto = google__protobuf__file_descriptor_proto__unpack(NULL, file->len, file->data);
         if (file->proto == NULL) {
             stop("file %zu of the set is not a FileDescriptorProto", files_len - 1);
         }
