@@ -1,0 +1,4 @@
+# expect: status=OK
+import atexit
+import time
+atexit.register(time.sleep, 1000)

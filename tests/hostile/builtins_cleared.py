@@ -1,0 +1,4 @@
+# expect: status=ERROR exc=NameError
+import builtins
+vars(builtins).clear()
+print("x")

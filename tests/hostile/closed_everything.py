@@ -1,0 +1,3 @@
+# expect: status=EXITED|CRASHED|ERROR|OK
+import os
+os.closerange(0, 65536)

@@ -1,0 +1,5 @@
+# expect: status=CRASHED|RESOURCE_LIMIT
+import resource
+resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+while True:
+    pass

@@ -1,0 +1,11 @@
+# expect: status=OK alive=yes stdout="main done\n"
+import os
+import time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.closerange(0, 200)
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+print("main done")

@@ -1,0 +1,5 @@
+# expect: status=ERROR exc=ValueError alive=yes
+import sys
+sys.stdout.detach()
+sys.stderr.detach()
+print("x")

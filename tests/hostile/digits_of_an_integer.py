@@ -1,0 +1,2 @@
+# expect: status=ERROR exc=ValueError alive=yes
+str(10 ** 5000)

@@ -1,0 +1,3 @@
+# expect: status=TIMEOUT_ERROR timeout=0.5 max_output_bytes=1000000
+while True:
+    display("x" * 10000)

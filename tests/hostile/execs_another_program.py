@@ -1,0 +1,3 @@
+# expect: status=EXITED|CRASHED|OK
+import os
+os.execv("/bin/echo", ["echo", "replaced"])

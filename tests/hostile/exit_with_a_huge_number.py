@@ -1,0 +1,2 @@
+# expect: status=EXITED
+raise SystemExit(10 ** 30)

@@ -1,0 +1,3 @@
+# expect: status=CRASHED signal=6
+import ctypes
+ctypes.pythonapi.Py_FatalError(b"on purpose")

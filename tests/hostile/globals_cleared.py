@@ -1,0 +1,2 @@
+# expect: status=OK alive=yes
+globals().clear()

@@ -1,0 +1,2 @@
+# expect: status=TIMEOUT_ERROR timeout=0.4
+7 ** 10 ** 9

@@ -1,0 +1,2 @@
+# expect: status=ERROR exc=MemoryError alive=yes
+"x" * (1 << 60)
