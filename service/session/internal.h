@@ -111,13 +111,13 @@ struct process {
     unsigned signals_pending;
     bool kill_sent;
     bool kill_wanted; /* before the pid was known */
+    bool ready_early; /* READY came before SPAWNED */
 
     int control;
     int pipe[2];
     int child_fds[4]; /* control, stdout, stderr, page: until they went to the zygote */
-    uv_poll_t polls[3]; /* control, stdout, stderr */
+    uv_poll_t *polls[3]; /* control, stdout, stderr; NULL: closed */
     int poll_events[3];
-    bool poll_open[3];
     unsigned open_handles;
     struct session_page *page;
     bool publishing; /* false between a RUN with fresh pipes and its STARTED */
@@ -152,6 +152,7 @@ int process_spawn(struct engine *engine, bool warm_up, struct process **ret_proc
 int process_make(struct engine *engine, struct process **ret_process, struct err *err);
 void process_sent(struct process *process, struct channel *reaper);
 void process_spawned(struct process *process, pid_t pid, struct channel *reaper);
+void process_ready(struct process *process);
 void process_failed(struct process *process, const struct err *err);
 void process_exited(struct process *process, const Pyexec__Internal__ZygoteExited *facts);
 void process_kill(struct process *process);
@@ -208,6 +209,7 @@ enum execution_cause {
     CAUSE_ABANDONED,   /* the caller went and reattach_grace ran out */
     CAUSE_DELETED,
     CAUSE_RESTARTED,
+    CAUSE_DIED, /* its session did, before its turn came */
     CAUSE_EXPIRED,
     CAUSE_DRAINED,
     CAUSE_DISPATCH, /* RUN was not taken up in time */
@@ -225,6 +227,7 @@ struct execution {
     bool throw_away;
     bool background; /* a session's background output: not counted, not dispatched */
     bool listed;     /* in engine.executions */
+    bool announced;  /* the `started` event is in the log */
     struct list all_node;   /* engine.all_executions, oldest first */
     struct list queue_node; /* session.queue, or engine.finished */
     struct list births;     /* struct waiter: for a throw-away session's process */
@@ -298,13 +301,26 @@ void execution_forget(struct execution *execution);
 /* Frees retained ones that are due or beyond the bound. */
 void executions_expire(struct engine *engine);
 void executions_release(struct engine *engine);
-uint64_t spec_digest(const Pyexec__V1__ExecutionSpec *spec, uint64_t ret_hash[2]);
+void spec_digest(const Pyexec__V1__ExecutionSpec *spec, uint64_t ret_hash[2]);
 /* A throw-away session's process is there (err NULL), or never will be. */
 void execution_born(struct execution *execution, const struct err *err);
+/* The `started` event, once. */
+void execution_announce(struct execution *execution);
+int execution_attach(struct execution *execution, struct engine_attachment *attachment,
+                     uint64_t after_seq, bool replayed, struct err *err);
+void execution_answer(struct execution *execution, bool start, const struct err *err,
+                      engine_done_fn *done, void *ctx);
+struct waiter *waiter_new(struct execution *execution, struct list *list, void *ctx);
+void waiter_free(struct waiter *waiter);
+/* Makes one at the end of the session's queue; borrowed from the table. NULL with `err`. */
+struct execution *execution_new(struct session *session, const struct execution_new *what,
+                                struct err *err);
 
 /* --- dispatch.c: from the queue to the session, and what may end it early ---------------------- */
 void dispatch_session(struct session *session);
+void dispatch_run(struct session *session);   /* the action of the state table */
 void dispatch_waiting(struct engine *engine); /* a slot is free */
+void dispatch_unwait(struct session *session); /* it wants no slot any more */
 void execution_started(struct execution *execution);
 void execution_reporting(struct execution *execution);
 void execution_interrupt(struct execution *execution, enum execution_cause cause,
@@ -317,6 +333,8 @@ void execution_abandoned(struct execution *execution); /* its last caller vanish
 void result_from_done(struct execution *execution, Pyexec__Internal__SessionDone *done);
 void result_from_exit(struct execution *execution, const struct process *process);
 void result_never_ran(struct execution *execution, enum execution_cause cause);
+/* Releases what a running execution holds, appends `result`, tells who waits. */
+void execution_finish(struct execution *execution, Pyexec__V1__ExecutionResult *result);
 /* Makes a report fit: valid UTF-8, bounded counts, one message of the stream. */
 void report_clean(Pyexec__Internal__SessionDone *done);
 void report_fit(Pyexec__V1__ExecutionResult *result);
@@ -420,6 +438,10 @@ int request_remember(struct engine *engine, const char *method, const char *id,
                      const uint64_t hash[2], const struct session *session);
 bool session_matches(const struct session *session, const char *const *keys,
                      const char *const *values, size_t n);
+
+/* --- branch.c ---------------------------------------------------------------------------------- */
+void branch_answered(struct process *process, const uint8_t *data, size_t size);
+void branch_over(struct session *session); /* the parent's process is gone */
 
 /* --- spare.c ----------------------------------------------------------------------------------- */
 struct process *spare_take(struct engine *engine); /* NULL: none is ready */

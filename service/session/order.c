@@ -38,13 +38,13 @@ size_t order_read(struct order *o, const struct order_ends *ends, size_t most)
 {
     size_t total = 0;
     for (unsigned s = 0; s < 2; s++) {
-        size_t left = most;
-        size_t n;
-        while (left > 0 && (n = read_some(o, s, ends, left)) > 0) {
-            left -= n;
+        for (size_t left = most; left > 0;) {
+            size_t wanted = left < CHUNK ? left : CHUNK;
+            size_t n = read_some(o, s, ends, wanted);
             total += n;
-            if (n < CHUNK && n < left) {
-                break; /* a short read: the pipe is empty, more would be a later moment */
+            left -= n;
+            if (n < wanted) {
+                break; /* empty for now: reading on would be a later moment */
             }
         }
     }
