@@ -98,6 +98,12 @@ static int pack_bad_request(const struct err *err, char *text, struct buf *out,
     return pack_any(&bad.base, TYPE_URL "google.rpc.BadRequest", out, any);
 }
 
+static bool is_field(const struct err *err)
+{
+    return err->code == ERR_INVALID_FIELD && err->detail_key != NULL &&
+           strcmp(err->detail_key, "field") == 0;
+}
+
 int status_details(const struct err *err, struct buf *out)
 {
     Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
@@ -114,7 +120,7 @@ int status_details(const struct err *err, struct buf *out)
         pack_error_info(err, &values, &details[n++]) < 0 ||
         (err_retry_ms(err->code) > 0 &&
          pack_retry_info(err_retry_ms(err->code), &values, &details[n++]) < 0) ||
-        (err->code == ERR_INVALID_FIELD &&
+        (is_field(err) &&
          pack_bad_request(err, text, &values, &details[n++]) < 0)) {
         goto out;
     }
