@@ -263,6 +263,10 @@ struct pyexec_event {
 /* Return 0 to go on; anything else cancels the call, which then fails with CANCELLED. */
 typedef int pyexec_event_fn(void *ctx, const struct pyexec_event *event);
 
+/* A random id (128 bits, printable) for an execution or a request. 0, or -1. */
+#define PYEXEC_ID_SIZE 40
+int pyexec_new_id(char ret_id[PYEXEC_ID_SIZE], struct pyexec_error *err);
+
 /* Runs code; every event goes to `on_event` (NULL: none), the result last of all. A connection
  * that breaks, or is silent for a minute, is attached to again by itself, from the last event on,
  * with the pause that the server asks for or a growing one; so the callback sees each event once.

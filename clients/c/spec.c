@@ -50,14 +50,14 @@ void pair_map_release(struct pair_map *map)
     *map = (struct pair_map){0};
 }
 
-/* 128 random bits: the id is what keeps a repeated call from running the code twice. */
-static int make_id(char *out, size_t size, struct pyexec_error *err)
+/* The id is what keeps a repeated call from running the code twice. */
+int pyexec_new_id(char ret_id[PYEXEC_ID_SIZE], struct pyexec_error *err)
 {
     uint64_t bits[2];
     if (getrandom(bits, sizeof bits, 0) != (ssize_t)sizeof bits) {
         return transport_fail(err, PYEXEC_CODE_INTERNAL, "getrandom: %s", strerror(errno));
     }
-    (void)snprintf(out, size, "c-%016llx%016llx", (unsigned long long)bits[0],
+    (void)snprintf(ret_id, PYEXEC_ID_SIZE, "c-%016llx%016llx", (unsigned long long)bits[0],
                    (unsigned long long)bits[1]);
     return 0;
 }
@@ -99,7 +99,7 @@ int spec_message_init(struct spec_message *m, const struct pyexec_spec *spec,
     s->traceback_style = spec->ipython_traceback
                              ? PYEXEC__V1__EXECUTION_SPEC__TRACEBACK_STYLE__TRACEBACK_STYLE_IPYTHON
                              : PYEXEC__V1__EXECUTION_SPEC__TRACEBACK_STYLE__TRACEBACK_STYLE_PYTHON;
-    if (make_id(m->execution_id, sizeof m->execution_id, err) < 0 ||
+    if (pyexec_new_id(m->execution_id, err) < 0 ||
         pair_map_init(&m->env, &pyexec__v1__execution_spec__env_entry__descriptor, spec->env,
                       spec->n_env, err) < 0 ||
         pair_map_init(&m->labels, &pyexec__v1__execution_spec__labels_entry__descriptor,

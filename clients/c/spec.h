@@ -25,7 +25,7 @@ void pair_map_release(struct pair_map *map);
 
 struct spec_message {
     Pyexec__V1__ExecutionSpec spec;
-    char execution_id[40]; /* the given one is borrowed; this holds a made one */
+    char execution_id[PYEXEC_ID_SIZE]; /* the given one is borrowed; this holds a made one */
     struct pair_map env;
     struct pair_map labels;
     Google__Protobuf__Duration timeout, grace, heartbeat;
