@@ -107,7 +107,9 @@ static void leave_daemon(int socket)
 {
     (void)prctl(PR_SET_NAME, "pyexec-launcher");
     (void)setsid();
-    (void)chdir("/");
+    if (chdir("/") < 0) {
+        log_event(LOG_WARN, "launcher.chdir", "error", strerror(errno), (char *)NULL);
+    }
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
         (void)dup2(null, STDIN_FILENO);

@@ -21,17 +21,11 @@ static bool has_one_thread(void)
     return stat("/proc/self/task", &st) == 0 && st.st_nlink == 3;
 }
 
-/* A session begins as Python expects a process to begin. SIGINT waits until a run has started. */
-static void reset_signals(void)
+/* What this process blocks for its signalfd is its own affair (dispositions are reset by child_run).
+ * SIGINT waits until a run has started. */
+static void reset_mask(void)
 {
     sigset_t mask;
-    for (int i = 1; i <= SIGRTMAX; i++) {
-        if (i != SIGKILL && i != SIGSTOP) {
-            (void)signal(i, SIG_DFL);
-        }
-    }
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN);
     (void)sigemptyset(&mask);
     (void)sigaddset(&mask, SIGINT);
     (void)sigprocmask(SIG_SETMASK, &mask, NULL);
@@ -50,7 +44,7 @@ static pid_t fork_session(const struct spawn_template *template, const struct wi
     if (pid != 0) {
         return pid < 0 ? -errno : pid;
     }
-    reset_signals();
+    reset_mask();
     struct child_start start = {
         .control = frame->fds[FD_CONTROL],
         .out = frame->fds[FD_STDOUT],
