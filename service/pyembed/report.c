@@ -31,12 +31,39 @@ static size_t depth_of(PyObject *trace)
     return n;
 }
 
+/* An interrupt ends the report: what runs user code is left out from there on. */
+static bool interrupted;
+
+/* Clears the exception that a step of the report left. */
+static void step_done(void)
+{
+    if (PyErr_Occurred() != NULL) {
+        interrupted = interrupted || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+        PyErr_Clear();
+    }
+}
+
+/* str() of user code's object, or a note that it failed. */
+static char *user_text(PyObject *object, const char *kind, size_t max, struct arena *arena)
+{
+    PyObject *s = interrupted ? NULL : PyObject_Str(object);
+    char *text = NULL;
+    if (s != NULL) {
+        text = text_of(s, max, arena);
+        Py_DECREF(s);
+    } else {
+        step_done();
+        text = text_failed(kind, "str", arena);
+    }
+    return text;
+}
+
 static char *line_text(PyObject *file, int line, struct arena *arena)
 {
-    PyObject *text = pyembed_support("line_of", "Oi", file, line);
+    PyObject *text = interrupted ? NULL : pyembed_support("line_of", "Oi", file, line);
     char *s = text == NULL ? NULL : text_of(text, SOURCE_LINE_MAX, arena);
     Py_XDECREF(text);
-    PyErr_Clear();
+    step_done();
     return or_empty(s);
 }
 
@@ -105,8 +132,8 @@ static void add_args(struct result *r, PyObject *value)
     }
     char **texts = arena_alloc(&r->arena, n * sizeof *texts + 1);
     for (size_t i = 0; texts != NULL && i < n; i++) {
-        texts[i] = or_empty(text_of_str(PyTuple_GET_ITEM(args, (Py_ssize_t)i), "argument",
-                                        RESULT_EXC_INFO_MAX / n, &r->arena));
+        texts[i] = or_empty(user_text(PyTuple_GET_ITEM(args, (Py_ssize_t)i), "argument",
+                                      RESULT_EXC_INFO_MAX / n, &r->arena));
     }
     if (texts != NULL) {
         r->exc_info.args = texts;
@@ -125,17 +152,17 @@ static void add_attributes(struct result *r, PyObject *value)
     }
     size_t n = 0;
     for (unsigned i = 0; i < 3; i++) {
-        PyObject *attribute = PyObject_GetAttrString(value, names[i]);
+        PyObject *attribute = interrupted ? NULL : PyObject_GetAttrString(value, names[i]);
         entry *e = attribute == NULL ? NULL : arena_alloc(&r->arena, sizeof *e);
         if (e != NULL) {
             pyexec__v1__exception_info__attributes_entry__init(e);
             e->key = (char *)(uintptr_t)names[i];
             e->value =
-                or_empty(text_of_str(attribute, "attribute", RESULT_EXC_INFO_MAX / 4, &r->arena));
+                or_empty(user_text(attribute, "attribute", RESULT_EXC_INFO_MAX / 4, &r->arena));
             entries[n++] = e;
         }
         Py_XDECREF(attribute);
-        PyErr_Clear();
+        step_done();
     }
     r->exc_info.attributes = entries;
     r->exc_info.n_attributes = n;
@@ -182,7 +209,9 @@ static char *ipython_traceback(struct result *r, PyObject *value, PyObject *trac
         s = text_of(text, RESULT_TRACEBACK_MAX, &r->arena);
         Py_DECREF(text);
     }
-    if (s == NULL) {
+    if (s == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        step_done();
+    } else if (s == NULL) {
         char *why = text_of_error(&r->arena);
         result_warn(r, "traceback_style IPYTHON is not available here, the traceback is Python's: %s",
                     why == NULL ? "no memory" : why);
@@ -195,16 +224,19 @@ static char *traceback_text(struct result *r, PyObject *value, PyObject *trace,
 {
     PyObject *shown = trace == NULL ? Py_None : trace;
     char *s = NULL;
-    if (source->ipython) {
+    if (source->ipython && !interrupted) {
         s = ipython_traceback(r, value, shown);
     }
-    if (s == NULL) {
+    if (s == NULL && !interrupted) {
         PyObject *text = pyembed_support("report", "OOnOO", value, shown,
                                          (Py_ssize_t)depth_of(trace), source->filename,
                                          source->path);
         s = text == NULL ? NULL : text_of(text, RESULT_TRACEBACK_MAX, &r->arena);
         Py_XDECREF(text);
-        PyErr_Clear();
+        step_done();
+    }
+    if (interrupted) {
+        result_warn(r, "the report of the exception was interrupted and is not complete");
     }
     return s == NULL ? plain_traceback(r) : s;
 }
@@ -212,16 +244,16 @@ static char *traceback_text(struct result *r, PyObject *value, PyObject *trace,
 void report_exception(struct result *r, PyObject *value, const struct report_source *source)
 {
     PyObject *trace = PyException_GetTraceback(value);
+    interrupted = false;
     r->done.exc_type = or_empty(text_of_type(Py_TYPE(value), &r->arena));
+    add_frames(r, trace, source); /* runs no user code: before what may be interrupted */
     r->done.exc_message =
-        or_empty(text_of_str(value, "exception", RESULT_MESSAGE_MAX, &r->arena));
-    add_frames(r, trace, source);
+        or_empty(user_text(value, "exception", RESULT_MESSAGE_MAX, &r->arena));
     add_args(r, value);
     add_attributes(r, value);
     r->done.exc_info = &r->exc_info;
     r->done.traceback = or_empty(traceback_text(r, value, trace, source));
     Py_XDECREF(trace);
-    PyErr_Clear();
 }
 
 int report_exit_status(PyObject *value)

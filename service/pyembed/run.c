@@ -220,10 +220,10 @@ static int report_value(struct run *run, PyObject *value)
 static void report(struct run *run, PyObject *take_value)
 {
     struct result *r = &run->result;
+    PyObject *error = take_value == NULL ? take_exception() : NULL;
     /* Hooks that user code set for its own frames. */
     PyEval_SetTrace(NULL, NULL);
     PyEval_SetProfile(NULL, NULL);
-    PyObject *error = take_value == NULL ? take_exception() : NULL;
     int limit = Py_GetRecursionLimit();
     Py_SetRecursionLimit(REPORT_RECURSION);
     send_run(SESSION_FRAME_REPORTING, r->done.run);

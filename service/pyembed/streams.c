@@ -19,6 +19,8 @@ static PyTypeObject *input_type;
 static Py_ssize_t output_offset; /* of struct output in its object */
 static PyObject *text[2];        /* the text streams made last; owned */
 static PyObject *base_readinto;  /* FileIO.readinto */
+static PyObject *text_type;      /* io.TextIOWrapper */
+static PyObject *reader_type;    /* io.BufferedReader */
 
 struct output {
     unsigned which;
@@ -393,8 +395,11 @@ int streams_prepare(void)
         output_type = subclass(base, "io.SessionOutput", sizeof(struct output), output_slots);
         input_type = subclass(file, "io.SessionInput", 0, input_slots);
         base_readinto = PyObject_GetAttrString(file, "readinto");
+        text_type = PyObject_GetAttrString(core, "TextIOWrapper");
+        reader_type = PyObject_GetAttrString(core, "BufferedReader");
     }
-    if (output_type != NULL && input_type != NULL && base_readinto != NULL) {
+    if (output_type != NULL && input_type != NULL && base_readinto != NULL && text_type != NULL &&
+        reader_type != NULL) {
         PyObject *abc = PyObject_GetAttrString(io, "BufferedIOBase");
         registered = abc == NULL ? NULL : PyObject_CallMethod(abc, "register", "O", output_type);
         Py_XDECREF(abc);
@@ -410,18 +415,12 @@ int streams_prepare(void)
 
 static PyObject *new_text(PyObject *take_binary, const char *mode, const char *errors)
 {
-    PyObject *core = PyImport_ImportModule("_io");
-    PyObject *type = core == NULL ? NULL : PyObject_GetAttrString(core, "TextIOWrapper");
-    PyObject *stream = NULL;
     bool writes = mode[0] == 'w';
-    if (type != NULL && take_binary != NULL) {
-        /* newline: none is translated on output, all are on input, as in Python's own streams. */
-        stream = PyObject_CallFunction(type, "OsszOO", take_binary, "utf-8", errors,
-                                       writes ? "\n" : NULL, Py_False, writes ? Py_True : Py_False);
-    }
-    Py_XDECREF(core);
-    Py_XDECREF(type);
-    Py_XDECREF(take_binary);
+    /* newline: none is translated on output, all are on input, as in Python's own streams. */
+    PyObject *stream =
+        PyObject_CallFunction(text_type, "OsszOO", take_binary, "utf-8", errors,
+                              writes ? "\n" : NULL, Py_False, writes ? Py_True : Py_False);
+    Py_DECREF(take_binary);
     PyObject *name = stream == NULL ? NULL : PyUnicode_FromString(mode);
     if (name == NULL || PyObject_SetAttrString(stream, "mode", name) < 0) {
         Py_CLEAR(stream);
@@ -504,17 +503,13 @@ int streams_repair(void)
 
 int streams_new_stdin(void)
 {
-    PyObject *core = PyImport_ImportModule("_io");
     PyObject *raw = PyObject_CallFunction((PyObject *)input_type, "isO", 0, "rb", Py_False);
+    PyObject *name = raw == NULL ? NULL : PyUnicode_FromString("<stdin>");
     PyObject *buffered = NULL;
-    if (core != NULL && raw != NULL) {
-        PyObject *name = PyUnicode_FromString("<stdin>");
-        if (name != NULL && PyObject_SetAttrString(raw, "name", name) == 0) {
-            buffered = PyObject_CallMethod(core, "BufferedReader", "O", raw);
-        }
-        Py_XDECREF(name);
+    if (name != NULL && PyObject_SetAttrString(raw, "name", name) == 0) {
+        buffered = PyObject_CallFunctionObjArgs(reader_type, raw, NULL);
     }
-    Py_XDECREF(core);
+    Py_XDECREF(name);
     Py_XDECREF(raw);
     if (buffered == NULL) {
         return -1;

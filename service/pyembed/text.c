@@ -8,6 +8,7 @@
 
 #define NOTE_MAX 64
 #define TYPE_NAME_MAX 1024
+#define ERROR_MESSAGE_MAX 1024
 
 /* Bytes that a code point takes here. */
 static size_t width(Py_UCS4 c)
@@ -97,28 +98,11 @@ char *text_of(PyObject *s, size_t max, struct arena *arena)
     return out;
 }
 
-static char *text_or_note(PyObject *take_string, const char *kind, const char *function, size_t max,
-                          struct arena *arena)
+char *text_failed(const char *kind, const char *function, struct arena *arena)
 {
-    char *text = take_string == NULL ? NULL : text_of(take_string, max, arena);
-    Py_XDECREF(take_string);
-    if (text == NULL) {
-        PyErr_Clear();
-        char note[NOTE_MAX];
-        int n = snprintf(note, sizeof note, "<%s %s() failed>", kind, function);
-        text = arena_copy(arena, note, (size_t)n);
-    }
-    return text;
-}
-
-char *text_of_str(PyObject *object, const char *kind, size_t max, struct arena *arena)
-{
-    return text_or_note(PyObject_Str(object), kind, "str", max, arena);
-}
-
-char *text_of_repr(PyObject *object, const char *kind, size_t max, struct arena *arena)
-{
-    return text_or_note(PyObject_Repr(object), kind, "repr", max, arena);
+    char note[NOTE_MAX];
+    int n = snprintf(note, sizeof note, "<%s %s() failed>", kind, function);
+    return arena_copy(arena, note, (size_t)n);
 }
 
 char *text_of_type(PyTypeObject *type, struct arena *arena)
@@ -143,7 +127,10 @@ char *text_of_error(struct arena *arena)
     char *out = NULL;
     if (value != NULL) {
         char *name = text_of_type(Py_TYPE(value), arena);
-        char *message = text_of_str(value, "exception", 1024, arena);
+        PyObject *str = PyObject_Str(value);
+        char *message = str == NULL ? text_failed("exception", "str", arena)
+                                    : text_of(str, ERROR_MESSAGE_MAX, arena);
+        Py_XDECREF(str);
         if (name != NULL && message != NULL) {
             size_t n = strlen(name) + strlen(message) + 3;
             out = arena_alloc(arena, n);

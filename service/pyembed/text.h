@@ -11,10 +11,8 @@
  * says how much. NULL when memory is out or `s` is not a str. */
 char *text_of(PyObject *s, size_t max, struct arena *arena);
 
-/* The same of str(object) or repr(object), which may run user code; when that fails it is
- * "<KIND str() failed>" or "<KIND repr() failed>". */
-char *text_of_str(PyObject *object, const char *kind, size_t max, struct arena *arena);
-char *text_of_repr(PyObject *object, const char *kind, size_t max, struct arena *arena);
+/* "<KIND FUNCTION() failed>": what stands for a text that an object refused. */
+char *text_failed(const char *kind, const char *function, struct arena *arena);
 
 /* Name of a type as C has it: no user code runs. */
 char *text_of_type(PyTypeObject *type, struct arena *arena);
