@@ -12,12 +12,11 @@ struct err_fact {
     uint32_t retry_ms;
 };
 
-static const struct err_fact facts[ERR_COUNT] = {
-    [ERR_NONE] = {0, "OK", 0},
 #define ERR_FACT(code, status, reason, retry) [code] = {status, reason, retry},
-    ERR_TABLE(ERR_FACT)
-#undef ERR_FACT
+static const struct err_fact facts[ERR_COUNT] = {
+    [ERR_NONE] = {0, "OK", 0}, ERR_TABLE(ERR_FACT) /* each row ends in a comma */
 };
+#undef ERR_FACT
 
 static const struct err_fact *fact(enum err_code code)
 {
@@ -65,7 +64,7 @@ __attribute__((format(printf, 5, 0))) static int fill(struct err *err, enum err_
     return -1;
 }
 
-int err_set(struct err *err, enum err_code code, const char *fmt, ...)
+int(err_set)(struct err *err, enum err_code code, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -74,8 +73,8 @@ int err_set(struct err *err, enum err_code code, const char *fmt, ...)
     return r;
 }
 
-int err_sys(struct err *err, enum err_code code, int sys_errno, const char *stage,
-            const char *fmt, ...)
+int(err_sys)(struct err *err, enum err_code code, int sys_errno, const char *stage, const char *fmt,
+             ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -84,7 +83,7 @@ int err_sys(struct err *err, enum err_code code, int sys_errno, const char *stag
     return r;
 }
 
-int err_field(struct err *err, const char *field, const char *fmt, ...)
+int(err_field)(struct err *err, const char *field, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);

@@ -12,7 +12,7 @@ struct list {
 
 #define LIST_CONTAINER(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 /* Safe against removal of the visited node. */
-#define LIST_FOREACH(it, head) \
+#define LIST_FOREACH(it, head)                                                \
     for (struct list *it = (head)->next, *it##_next = it->next; it != (head); \
          it = it##_next, it##_next = it->next)
 

@@ -127,8 +127,7 @@ void log_event(enum log_level level, const char *event, ...)
     end(&l);
 }
 
-void log_err(enum log_level level, const char *event, const char *session_id,
-             const struct err *err)
+void log_err(enum log_level level, const char *event, const char *session_id, const struct err *err)
 {
     char number[16];
     (void)snprintf(number, sizeof number, "%d", err->sys_errno);

@@ -183,7 +183,8 @@ static void fill_limits(const struct config *c, struct engine_limits *l)
     engine_limits_default(l);
     l->max_code_bytes = c->max_code_bytes;
     l->max_sessions = (uint32_t)sessions_allowed(c->max_sessions);
-    l->max_running = c->max_running ? (uint32_t)c->max_running : (uint32_t)(cores > 0 ? cores : 1) * 4;
+    l->max_running =
+        c->max_running ? (uint32_t)c->max_running : (uint32_t)(cores > 0 ? cores : 1) * 4;
     l->max_session_queue = (uint32_t)c->max_session_queue;
     l->default_output_bytes = c->output_bytes;
     l->max_output_bytes = c->max_output_bytes;
@@ -204,8 +205,7 @@ static int zygote_path(char *out, size_t size, struct err *err)
 {
     ssize_t n = readlink("/proc/self/exe", out, size - 1);
     if (n < 0) {
-        return err_sys(err, ERR_INTERNAL, errno, "readlink", "/proc/self/exe: %s",
-                       strerror(errno));
+        return err_sys(err, ERR_INTERNAL, errno, "readlink", "/proc/self/exe: %s", strerror(errno));
     }
     out[n] = '\0';
     char *slash = strrchr(out, '/');

@@ -16,8 +16,8 @@ static int make_path(const char *path, struct err *err)
 {
     char copy[PATH_MAX];
     if (path[0] != '/' || snprintf(copy, sizeof copy, "%s", path) >= (int)sizeof copy) {
-        return err_set(err, ERR_INVALID_FIELD, "%.128s: want an absolute path of less than %d bytes",
-                       path, PATH_MAX);
+        return err_set(err, ERR_INVALID_FIELD,
+                       "%.128s: want an absolute path of less than %d bytes", path, PATH_MAX);
     }
     for (char *p = copy + 1;; p++) {
         if (*p != '/' && *p != '\0') {
@@ -40,8 +40,7 @@ static int check_ours(int dir, const char *path, struct err *err)
 {
     struct stat st;
     if (fstat(dir, &st) < 0) {
-        return err_sys(err, ERR_INVALID_FIELD, errno, "fstat", "%.128s: %s", path,
-                       strerror(errno));
+        return err_sys(err, ERR_INVALID_FIELD, errno, "fstat", "%.128s: %s", path, strerror(errno));
     }
     if (st.st_uid != geteuid()) {
         return err_set(err, ERR_INVALID_FIELD, "%.128s belongs to uid %u, not to this daemon's %u",

@@ -399,20 +399,20 @@ static int default_state_dir(char *out, size_t size)
     const char *state = getenv("XDG_STATE_HOME");
     const char *home = getenv("HOME");
     int n = state != NULL && state[0] == '/' ? snprintf(out, size, "%s/pyexec", state)
-            : home != NULL && home[0] == '/' ? snprintf(out, size, "%s/.local/state/pyexec", home)
-                                             : snprintf(out, size, "/tmp/pyexec-%u/state",
-                                                        (unsigned)geteuid());
+            : home != NULL && home[0] == '/'
+                ? snprintf(out, size, "%s/.local/state/pyexec", home)
+                : snprintf(out, size, "/tmp/pyexec-%u/state", (unsigned)geteuid());
     return n > 0 && (size_t)n < size ? 0 : -1;
 }
 
 int config_default_socket(char *ret_address, size_t size)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    int n = geteuid() == 0 ? snprintf(ret_address, size, "unix:/run/pyexec/pyexecd.sock")
-            : runtime != NULL && runtime[0] == '/'
-                ? snprintf(ret_address, size, "unix:%s/pyexec/pyexecd.sock", runtime)
-                : snprintf(ret_address, size, "unix:/tmp/pyexec-%u/pyexecd.sock",
-                           (unsigned)geteuid());
+    int n =
+        geteuid() == 0 ? snprintf(ret_address, size, "unix:/run/pyexec/pyexecd.sock")
+        : runtime != NULL && runtime[0] == '/'
+            ? snprintf(ret_address, size, "unix:%s/pyexec/pyexecd.sock", runtime)
+            : snprintf(ret_address, size, "unix:/tmp/pyexec-%u/pyexecd.sock", (unsigned)geteuid());
     return n > 0 && (size_t)n < size ? 0 : -1;
 }
 
@@ -446,11 +446,13 @@ static int finish(struct config *c, struct err *err)
         }
     }
     if (!id_node_valid(c->node_id)) {
-        return err_field(err, "node-id", "--node-id %.64s: 1 to %d letters, digits, dots and "
-                                         "dashes, no dash at either end", c->node_id, ID_NODE_MAX);
+        return err_field(err, "node-id",
+                         "--node-id %.64s: 1 to %d letters, digits, dots and "
+                         "dashes, no dash at either end",
+                         c->node_id, ID_NODE_MAX);
     }
-    if (c->state_dir == NULL && (default_state_dir(text, sizeof text) < 0 ||
-                                 set_text(&c->state_dir, text, err) < 0)) {
+    if (c->state_dir == NULL &&
+        (default_state_dir(text, sizeof text) < 0 || set_text(&c->state_dir, text, err) < 0)) {
         return err_field(err, "state-dir", "no usable default: give --state-dir");
     }
     if (c->listen.len == 0 && (config_default_socket(text, sizeof text) < 0 ||

@@ -16,12 +16,18 @@ struct unit {
 
 /* Largest first: the help shows a value in the largest unit that divides it. */
 static const struct unit durations[] = {
-    {"h", 3600 * UINT64_C(1000000000)}, {"m", 60 * UINT64_C(1000000000)},
-    {"s", UINT64_C(1000000000)},        {"ms", UINT64_C(1000000)},
-    {"us", UINT64_C(1000)},             {"ns", 1},
+    {"h", 3600 * UINT64_C(1000000000)},
+    {"m", 60 * UINT64_C(1000000000)},
+    {"s", UINT64_C(1000000000)},
+    {"ms", UINT64_C(1000000)},
+    {"us", UINT64_C(1000)},
+    {"ns", 1},
 };
 static const struct unit sizes[] = {
-    {"GiB", UINT64_C(1) << 30}, {"MiB", UINT64_C(1) << 20}, {"KiB", UINT64_C(1) << 10}, {"", 1},
+    {"GiB", UINT64_C(1) << 30},
+    {"MiB", UINT64_C(1) << 20},
+    {"KiB", UINT64_C(1) << 10},
+    {"", 1},
 };
 
 static const struct unit *unit_find(const struct unit *units, size_t n, const char *suffix)

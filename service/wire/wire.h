@@ -20,11 +20,11 @@
 #include "service/base/buf.h"
 
 #define WIRE_HEADER_SIZE 8
-#define WIRE_FDS_MAX 8                          /* in one frame */
-#define WIRE_TO_SESSION_MAX (24u << 20)         /* payload bytes: code 16 MiB, stdin, env */
-#define WIRE_FROM_SESSION_MAX (4u << 20)        /* exception text, a display of 1 MiB */
-#define WIRE_CONTROL_MAX (256u << 10)           /* daemon <-> launcher, zygote */
-#define WIRE_OUT_QUEUE_MAX (64u << 20)          /* bytes queued by a non-blocking writer */
+#define WIRE_FDS_MAX 8                   /* in one frame */
+#define WIRE_TO_SESSION_MAX (24u << 20)  /* payload bytes: code 16 MiB, stdin, env */
+#define WIRE_FROM_SESSION_MAX (4u << 20) /* exception text, a display of 1 MiB */
+#define WIRE_CONTROL_MAX (256u << 10)    /* daemon <-> launcher, zygote */
+#define WIRE_OUT_QUEUE_MAX (64u << 20)   /* bytes queued by a non-blocking writer */
 
 struct wire_frame {
     uint16_t type;
@@ -80,7 +80,7 @@ struct wire_writer {
     struct {
         size_t at;
         int fd; /* owned: a duplicate */
-    } *pending;
+    } * pending;
     unsigned pending_len;
     unsigned pending_cap;
 };

@@ -16,44 +16,44 @@ static unsigned check_failures; /* in the running test */
 static unsigned check_failed_tests;
 static unsigned check_run_tests;
 
-#define CHECK(cond)                                                                     \
-    do {                                                                                \
-        if (!(cond)) {                                                                  \
+#define CHECK(cond)                                                                        \
+    do {                                                                                   \
+        if (!(cond)) {                                                                     \
             (void)fprintf(stderr, "%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #cond); \
-            check_failures++;                                                           \
-        }                                                                               \
+            check_failures++;                                                              \
+        }                                                                                  \
     } while (0)
 
-#define CHECK_EQ_INT(got, want)                                                         \
-    do {                                                                                \
-        long long check_got = (long long)(got);                                         \
-        long long check_want = (long long)(want);                                       \
-        if (check_got != check_want) {                                                  \
+#define CHECK_EQ_INT(got, want)                                                              \
+    do {                                                                                     \
+        long long check_got = (long long)(got);                                              \
+        long long check_want = (long long)(want);                                            \
+        if (check_got != check_want) {                                                       \
             (void)fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #got, \
-                          check_got, check_want);                                       \
-            check_failures++;                                                           \
-        }                                                                               \
+                          check_got, check_want);                                            \
+            check_failures++;                                                                \
+        }                                                                                    \
     } while (0)
 
-#define CHECK_STR(got, want)                                                            \
-    do {                                                                                \
-        const char *check_got = (got);                                                  \
-        const char *check_want = (want);                                                \
-        if (check_got == NULL || check_want == NULL || strcmp(check_got, check_want) != 0) { \
+#define CHECK_STR(got, want)                                                                     \
+    do {                                                                                         \
+        const char *check_got = (got);                                                           \
+        const char *check_want = (want);                                                         \
+        if (check_got == NULL || check_want == NULL || strcmp(check_got, check_want) != 0) {     \
             (void)fprintf(stderr, "%s:%d: %s is \"%s\", not \"%s\"\n", __FILE__, __LINE__, #got, \
                           check_got ? check_got : "(null)", check_want ? check_want : "(null)"); \
-            check_failures++;                                                           \
-        }                                                                               \
+            check_failures++;                                                                    \
+        }                                                                                        \
     } while (0)
 
-#define RUN(test)                                                                       \
-    do {                                                                                \
-        check_failures = 0;                                                             \
-        check_run_tests++;                                                              \
-        test();                                                                         \
-        (void)printf("%s %s\n", check_failures ? "not ok" : "ok", #test);               \
-        (void)fflush(stdout);                                                           \
-        check_failed_tests += check_failures != 0;                                      \
+#define RUN(test)                                                         \
+    do {                                                                  \
+        check_failures = 0;                                               \
+        check_run_tests++;                                                \
+        test();                                                           \
+        (void)printf("%s %s\n", check_failures ? "not ok" : "ok", #test); \
+        (void)fflush(stdout);                                             \
+        check_failed_tests += check_failures != 0;                        \
     } while (0)
 
 static inline int check_done(void)

@@ -115,8 +115,7 @@ static void test_list_removal_while_visiting(void)
         list_push_back(&head, &nodes[i]);
     }
     int visited = 0;
-    LIST_FOREACH(it, &head)
-    {
+    LIST_FOREACH (it, &head) {
         list_remove(it);
         visited++;
     }

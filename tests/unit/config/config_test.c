@@ -111,8 +111,9 @@ static void test_file_text(void)
 {
     struct config c;
     struct err err = {0};
-    CHECK_EQ_INT(parse_text(&c, &err, "# comment\n\n spares = 7 \r\nlisten=unix:/a b\n"
-                                      "require-confinement = true"),
+    CHECK_EQ_INT(parse_text(&c, &err,
+                            "# comment\n\n spares = 7 \r\nlisten=unix:/a b\n"
+                            "require-confinement = true"),
                  0);
     CHECK_EQ_INT(c.spares, 7);
     CHECK_STR(c.listen.items[0], "unix:/a b");
