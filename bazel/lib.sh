@@ -64,6 +64,8 @@ bazel() {
     (cd "$ROOT" && /usr/bin/bazel ${PYEXEC_OUTPUT_BASE:+--output_base="$PYEXEC_OUTPUT_BASE"} "$@")
 }
 
+# All packages of the tree, without bazel's links: Bazel follows those that another output base made.
+PACKAGES=(//:all //bazel/... //clients/... //proto/... //service/... //tests/...)
 PROGRAMS=(pyexecd pyexec-zygote pyexec)
 
 # copy_programs FOLDER FLAG...: builds the three programs with these flags and copies them there:
