@@ -144,9 +144,6 @@ int reap_kill(const struct reaper *r, pid_t pid)
     if (c == NULL || c->kind == CHILD_SURVIVOR) {
         return -ESRCH;
     }
-    if (c->kind == CHILD_SESSION) {
-        (void)kill(-pid, SIGKILL);
-    }
     return kill(pid, SIGKILL) < 0 ? -errno : 0;
 }
 

@@ -81,7 +81,8 @@ void reap_report_unknown(struct reaper *r, pid_t pid);
 bool reap_is_session(const struct reaper *r, pid_t pid);
 /* To a living session (`group`: also to the group it leads). 0, -ESRCH, -EINVAL, -EPERM. */
 int reap_signal(const struct reaper *r, pid_t pid, int signal, bool group);
-/* SIGKILL to a session and its group, or to a zygote; the rest follows its death. 0 or -ESRCH. */
+/* SIGKILL to a session or a zygote; what is below follows its death. Not to the group it leads: a
+ * branch is in its parent's group for its first instants, and outlives it. 0 or -ESRCH. */
 int reap_kill(const struct reaper *r, pid_t pid);
 
 /* Between these two, at most REAP_HOLD_NS, children born since are left alone. 0 or -EAGAIN. */

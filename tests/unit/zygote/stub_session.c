@@ -56,11 +56,22 @@ pid_t pyembed_fork(void)
     return fork();
 }
 
+/* A pipe that fails leaves the test without its answer, which it notices. */
+static void put(int fd, const void *data, size_t n)
+{
+    (void)!write(fd, data, n);
+}
+
+static void get(int fd, void *data, size_t n)
+{
+    (void)!read(fd, data, n);
+}
+
 /* --- what a session leaves behind ---------------------------------------------------------------- */
 
 __attribute__((noreturn)) static void live_for_ever(void)
 {
-    (void)write(STDOUT_FILENO, "D", 1);
+    put(STDOUT_FILENO, "D", 1);
     for (;;) {
         (void)pause();
     }
@@ -130,12 +141,12 @@ static void leave_respawner(void)
                 _exit(0);
             }
             if (left == 1000000 - 20) {
-                (void)write(turns[1], "t", 1);
+                put(turns[1], "t", 1);
             }
         }
         _exit(0);
     }
-    (void)read(turns[0], &turn, 1);
+    get(turns[0], &turn, 1);
     (void)close(turns[0]);
     (void)close(turns[1]);
 }
@@ -159,10 +170,10 @@ static void branch(int control, bool dies)
             (void)close(control);
             live_for_ever();
         }
-        (void)write(answer[1], &pid, sizeof pid);
+        put(answer[1], &pid, sizeof pid);
         _exit(0);
     }
-    (void)read(answer[0], &pid, sizeof pid);
+    get(answer[0], &pid, sizeof pid);
     (void)waitpid(between, NULL, 0);
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     (void)close(answer[0]);

@@ -484,7 +484,7 @@ static void test_a_killed_daemon_leaves_nothing(void)
         struct session s[10];
         leave_much_behind(s, 10);
         session_do(&s[0], STUB_BOMB);
-        (void)write(ready[1], "r", 1);
+        CHECK(write(ready[1], "r", 1) == 1);
         for (;;) {
             (void)pause();
         }
