@@ -65,17 +65,25 @@ static void answer_not_found(struct reflection *r,
 struct file_list {
     ProtobufCBinaryData files[DESCRIPTORS_FILES_MAX];
     size_t n;
+    const struct descriptors_file *first; /* already in */
 };
 
-static int add_file(const struct descriptors_file *file, void *arg)
+static void add(struct file_list *list, const struct descriptors_file *file)
 {
-    struct file_list *list = arg;
     list->files[list->n].data = (uint8_t *)file->data;
     list->files[list->n++].len = file->len;
+}
+
+static int add_import(const struct descriptors_file *file, void *arg)
+{
+    struct file_list *list = arg;
+    if (file != list->first) {
+        add(list, file);
+    }
     return 0;
 }
 
-/* The file and all that it imports: tools that ask for imports one by one are content, too. */
+/* The file, first, and all that it imports: tools that ask for imports one by one are content, too. */
 static void answer_file(struct reflection *r,
                         Grpc__Reflection__V1__ServerReflectionRequest *question,
                         const struct descriptors_file *file)
@@ -84,12 +92,13 @@ static void answer_file(struct reflection *r,
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
     Grpc__Reflection__V1__FileDescriptorResponse files =
         GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
-    struct file_list list = {.n = 0};
+    struct file_list list = {.first = file};
     if (file == NULL) {
         answer_not_found(r, question, "no such file or symbol");
         return;
     }
-    (void)descriptors_visit(file, add_file, &list);
+    add(&list, file);
+    (void)descriptors_visit(file, add_import, &list);
     files.n_file_descriptor_proto = list.n;
     files.file_descriptor_proto = list.files;
     response.message_response_case = RESPONSE(FILE_DESCRIPTOR_RESPONSE);
@@ -135,7 +144,8 @@ static void answer_services(struct reflection *r,
     Grpc__Reflection__V1__ServiceResponse services[SERVICES_MAX];
     Grpc__Reflection__V1__ServiceResponse *pointers[SERVICES_MAX];
     for (size_t i = 0; i < descriptors_symbols_len && list.n_service < SERVICES_MAX; i++) {
-        if (descriptors_symbols[i].kind == DESCRIPTORS_SERVICE) {
+        if (descriptors_symbols[i].kind == DESCRIPTORS_SERVICE &&
+            rpc_service_known(descriptors_symbols[i].name)) {
             Grpc__Reflection__V1__ServiceResponse *s = &services[list.n_service];
             grpc__reflection__v1__service_response__init(s);
             s->name = (char *)descriptors_symbols[i].name;
