@@ -138,6 +138,7 @@ struct engine_attachment {
     struct execution *execution;
     bool owner; /* made by Execute or Run: when the last attachment goes, reattach_grace counts */
     bool replayed; /* the execution_id was known: this is a re-attach */
+    int64_t heartbeat_ns; /* the engine's: what AttachExecution asked for, 0 for nothing */
 };
 
 /* Answers with err NULL once `attachment` is attached (reading starts at the first event), or

@@ -82,6 +82,17 @@ void execution_forget(struct execution *x)
     execution_unref(x);
 }
 
+void execution_forget_unborn(struct execution *x)
+{
+    struct session *s = x->session;
+    s->queue_len--;
+    x->engine->queued_count--;
+    x->engine->unfinished_count--;
+    x->session = NULL;
+    timer_stop(&x->engine->timers, &x->abandon);
+    execution_forget(x);
+}
+
 /* --- room in a log that blocks: any thread posts, the loop resumes ------------------------------- */
 
 static void resume(struct engine_task *task)
@@ -115,6 +126,7 @@ static struct execution *make(struct engine *e, const struct session *s, const c
     }
     atomic_init(&x->refs, 1);
     x->engine = e;
+    x->ordinal = ++e->ordinals;
     list_init(&x->all_node);
     list_init(&x->queue_node);
     list_init(&x->births);

@@ -74,6 +74,7 @@ void zygotes_kill(struct process *process);
 /* A SPAWN was left unanswered: the zygote hangs. */
 void zygotes_hung(struct zygote *zygote);
 void zygotes_close(struct engine *engine);
+void zygotes_abandon(struct engine *engine); /* closing took too long */
 void zygotes_release(struct engine *engine);
 
 /* --- process.c, io.c: one session process ------------------------------------------------------ */
@@ -228,6 +229,7 @@ struct execution {
     bool background; /* a session's background output: not counted, not dispatched */
     bool listed;     /* in engine.executions */
     bool announced;  /* the `started` event is in the log */
+    uint64_t ordinal;
     struct list all_node;   /* engine.all_executions, oldest first */
     struct list queue_node; /* session.queue, or engine.finished */
     struct list births;     /* struct waiter: for a throw-away session's process */
@@ -298,6 +300,8 @@ struct execution *execution_find(struct engine *engine, const char *session_id,
 struct execution *execution_background(struct session *session);
 /* Forgets: no longer found, its log goes when nobody reads it. */
 void execution_forget(struct execution *execution);
+/* The same for one whose session never came to be: it has no result. */
+void execution_forget_unborn(struct execution *execution);
 /* Frees retained ones that are due or beyond the bound. */
 void executions_expire(struct engine *engine);
 void executions_release(struct engine *engine);
@@ -335,6 +339,7 @@ void result_from_exit(struct execution *execution, const struct process *process
 void result_never_ran(struct execution *execution, enum execution_cause cause);
 /* Releases what a running execution holds, appends `result`, tells who waits. */
 void execution_finish(struct execution *execution, Pyexec__V1__ExecutionResult *result);
+void execution_finish_background(struct execution *execution, Pyexec__V1__ExecutionResult *result);
 /* Makes a report fit: valid UTF-8, bounded counts, one message of the stream. */
 void report_clean(Pyexec__Internal__SessionDone *done);
 void report_fit(Pyexec__V1__ExecutionResult *result);
@@ -348,6 +353,7 @@ struct call {
     engine_done_fn *done;
     void *ctx;
     int64_t began_ns;
+    bool restart;
 };
 
 struct session {
@@ -362,10 +368,8 @@ struct session {
     Pyexec__V1__CreateSessionRequest *create; /* what it was made from: labels, env, limits */
     bool throw_away;
     bool announced; /* somebody knows its id */
-    const char *parent; /* points into parent_id, or "" */
     char parent_id[ID_SESSION_MAX + 1];
-    char *directory; /* absolute */
-    bool own_directory;
+    struct workdir *workdir; /* NULL before it is made, and once given back */
     uint32_t generation;
     uint64_t execution_count;
     uint64_t runs; /* of the present process */
@@ -390,7 +394,8 @@ struct session {
     uint64_t cpu_system_ns;
     uint64_t max_rss_bytes;
     struct execution *first; /* of a throw-away session */
-    struct branching *branching;
+    bool branched;          /* its process is another session's fork */
+    struct branch *branch;  /* the fork that it is part of, as parent or child */
 };
 
 /* What is left of a session: why it ended. */
@@ -401,13 +406,12 @@ struct tombstone {
     int64_t until_ns;
 };
 
-/* request_id -> the session it made. */
+/* A request_id, what was asked under it, and what came of it. */
 struct request_memory {
     struct list node;
     char *key;
-    char session_id[ID_SESSION_MAX + 1];
+    char *value; /* a session id, or several with spaces between */
     uint64_t hash[2];
-    uint32_t generation; /* of a restart */
     int64_t until_ns;
 };
 
@@ -416,6 +420,8 @@ struct request_memory {
 int session_new(struct engine *engine, const char *principal,
                 const Pyexec__V1__CreateSessionRequest *create, bool throw_away,
                 struct session **ret_session, struct err *err);
+void session_spawn(struct session *session); /* a spare, else a fresh fork */
+void session_restart(struct session *session);
 void session_event(struct session *session, enum session_event event);
 /* The two things that a process reports to its session. */
 void session_process_ready(struct session *session);
@@ -428,20 +434,26 @@ int session_init_process(struct session *session, bool branch);
 /* The session that a request names and its caller may use. */
 struct session *session_find(struct engine *engine, const struct engine_caller *caller,
                              const char *session_id, struct err *err);
+/* -1 when it belongs to somebody else. */
+int owner_check_name(const char *caller, const char *principal);
 int owner_check(const struct engine_caller *caller, const char *principal, struct err *err);
-struct engine_memory;
 void manager_bury(struct engine *engine, const struct session *session);
 void manager_expire(struct engine *engine);
 void manager_release(struct engine *engine);
 struct request_memory *request_recall(struct engine *engine, const char *method, const char *id);
 int request_remember(struct engine *engine, const char *method, const char *id,
-                     const uint64_t hash[2], const struct session *session);
-bool session_matches(const struct session *session, const char *const *keys,
-                     const char *const *values, size_t n);
+                     const uint64_t hash[2], const char *value);
+void request_forget(struct engine *engine, struct request_memory *memory);
+bool session_has_labels(const struct session *session,
+                        Pyexec__V1__ListSessionsRequest__LabelsEntry **labels, size_t n);
 
 /* --- branch.c ---------------------------------------------------------------------------------- */
 void branch_answered(struct process *process, const uint8_t *data, size_t size);
 void branch_over(struct session *session); /* the parent's process is gone */
+
+void branch_send(struct session *session);
+/* A child's process is there (err NULL) or will never be; harmless for other sessions. */
+void branch_ready(struct session *session, const struct err *err);
 
 /* --- spare.c ----------------------------------------------------------------------------------- */
 struct process *spare_take(struct engine *engine); /* NULL: none is ready */
@@ -451,21 +463,28 @@ void spare_ended(struct process *process);
 void spares_release(struct engine *engine);
 
 /* --- workdir.c --------------------------------------------------------------------------------- */
-/* Makes <state_dir>/work/<id>. 0 or -1. */
-int workdir_make(struct engine *engine, const char *id, char **ret_path, struct err *err);
-/* Checks a client's choice against the work roots; *ret_path is its real path. */
-int workdir_choose(struct engine *engine, const char *path, char **ret_path, struct err *err);
-/* Removes it on the thread pool; `done` on the loop thread. */
-void workdir_remove(struct engine *engine, const char *path, void (*done)(void *ctx), void *ctx);
-/* The tree below `path` and itself; never follows a symbolic link. 0 or a negative errno. Any
- * thread. */
-int workdir_remove_tree(const char *path);
+struct workdir {
+    unsigned refs; /* branches may share it */
+    char *path;    /* absolute */
+    char *name;    /* below the engine's work directory, removed with the last session; or NULL */
+};
+/* Makes <state_dir>/work/<name>, mode 0700. 0 or -1. */
+int workdir_make(struct engine *engine, const char *name, struct workdir **ret_dir,
+                 struct err *err);
+/* Checks a client's choice against the work roots. 0, or -1 with PATH_OUTSIDE_ROOT and the like. */
+int workdir_choose(struct engine *engine, const char *path, struct workdir **ret_dir,
+                   struct err *err);
+/* Gives a reference back; a private directory is removed on the thread pool, then `done` is called
+ * on the loop thread (at once when there is nothing to remove). */
+void workdir_release(struct engine *engine, struct workdir *take_dir, void (*done)(void *ctx),
+                     void *ctx);
 
 /* --- limits.c: requests checked, before anything is done --------------------------------------- */
 int limits_spec(const struct engine *engine, const Pyexec__V1__ExecutionSpec *spec,
                 struct err *err);
 int limits_create(const struct engine *engine, const Pyexec__V1__CreateSessionRequest *request,
                   struct err *err);
+int limits_labels(const struct engine *engine, const void *entries, size_t n, struct err *err);
 int limits_id(const char *field, const char *id, bool required, struct err *err);
 int limits_duration(const char *field, const Google__Protobuf__Duration *d, int64_t *ret_ns,
                     struct err *err);
@@ -534,7 +553,7 @@ struct engine {
     char *node_id;
     char *boot_id;
     char *state_dir;
-    char *work_dir;
+    int work_fd; /* <state_dir>/work */
     char *zygote_path;
     char *python;
     char **preload;
@@ -600,6 +619,8 @@ struct engine {
     void *drained_ctx;
     bool closing;
     bool closed_all;
+    struct engine_task check;
+    bool check_posted;
     void (*closed)(void *ctx);
     void *closed_ctx;
 };
@@ -609,7 +630,6 @@ void engine_report_fatal(struct engine *engine, const struct err *err);
 /* Something went: is draining or closing complete? */
 void engine_check(struct engine *engine);
 void engine_expire_at(struct engine *engine, int64_t at);
-/* Frees memory later than the present callback: a handle that was closed, for instance. */
 int hash_message(const ProtobufCMessage *message, uint64_t ret_hash[2]);
 
 #endif

@@ -89,7 +89,9 @@ void message_session(const struct session *s, struct message_session *ret)
             LIST_CONTAINER(s->queue.next, struct execution, queue_node)->execution_id;
     }
     ret->m.generation = s->generation;
-    ret->m.working_directory = s->directory;
+    if (s->workdir != NULL) {
+        ret->m.working_directory = s->workdir->path;
+    }
 }
 
 void message_execution(struct execution *x, struct message_execution *ret)

@@ -22,10 +22,10 @@ void report_clean_text(char *text)
     }
     for (size_t i = 0; i < n;) {
         size_t k = 1;
-        while (k < 4 && i + k <= n && !utf8_valid(text + i, k)) {
+        while (k <= 4 && (i + k > n || !utf8_valid(text + i, k))) {
             k++;
         }
-        if (k < 4 + 1 && i + k <= n && utf8_valid(text + i, k)) {
+        if (k <= 4) {
             i += k;
         } else {
             text[i++] = '?';

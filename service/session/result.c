@@ -358,3 +358,15 @@ void execution_finish(struct execution *x, Pyexec__V1__ExecutionResult *result)
     dispatch_waiting(e);
     engine_check(e);
 }
+
+void execution_finish_background(struct execution *x, Pyexec__V1__ExecutionResult *result)
+{
+    x->session = NULL;
+    x->state = EXECUTION_FINISHED;
+    x->finished_ns = clock_mono_ns();
+    x->end_real_ns = clock_real_ns();
+    append(x, result);
+    list_push_back(&x->engine->finished, &x->queue_node);
+    answer_waiters(x);
+    executions_expire(x->engine);
+}

@@ -592,6 +592,12 @@ void zygotes_close(struct engine *e)
     }
 }
 
+void zygotes_abandon(struct engine *e)
+{
+    launcher_lost(e);
+    zygotes_close(e);
+}
+
 void zygotes_release(struct engine *e)
 {
     if (e->zygotes.facts != NULL) {
