@@ -9,7 +9,7 @@
 #include "proto/pyexec_v1.h"
 
 #define JSON_MAX (1u << 20)
-#define PINGS 10
+#define PINGS 11
 
 static int print_info(const struct pyexec_info *info, const struct cli *cli, bool serving)
 {
@@ -115,8 +115,9 @@ static int ping_main(struct cli *cli, int argc, char **argv)
         }
     }
     qsort(times, PINGS, sizeof *times, by_size);
+    int64_t median = times[PINGS / 2];
     (void)printf("%s answers in %.3f ms (median of %d; %.3f ms with connecting)\n",
-                 cli->connected_to, (double)times[PINGS / 2] / 1e6, PINGS, (double)first / 1e6);
+                 cli->connected_to, (double)median / 1e6, PINGS, (double)first / 1e6);
     return EXIT_OK;
 }
 

@@ -175,6 +175,7 @@ static enum lines_event next_edited(struct lines *l, const char *prompt, const c
     el_resize(l->edit);
     const char *line = el_gets(l->edit, &n);
     if (l->interrupted) {
+        (void)fputs("^C\n", stdout);
         return LINES_INTERRUPT;
     }
     if (line == NULL || n <= 0 || signals_stopping()) {

@@ -108,8 +108,12 @@ static void say_status(const struct show *show, const struct pyexec_result *r)
 
 static int show_result(struct show *show, const struct pyexec_result *r)
 {
-    if (show->value && r->value.n_parts > 0 && show_bundle(show, &r->value) < 0) {
-        return -1;
+    if (show->value && r->value.n_parts > 0) {
+        /* The value has a line of its own, whatever the code left behind. */
+        if ((show->last_byte != '\n' && write_text(show, 1, "\n") < 0) ||
+            show_bundle(show, &r->value) < 0) {
+            return -1;
+        }
     }
     if (r->traceback[0] != '\0' && r->status != PYEXEC_STATUS_EXITED) {
         if (write_lines(show, 2, r->traceback, strlen(r->traceback)) < 0) {

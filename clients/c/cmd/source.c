@@ -32,11 +32,9 @@ static int read_all(int fd, struct buf *source)
 
 int source_read(const char *path, struct buf *source)
 {
-    FD_AUTO int opened = -1;
-    int fd = 0;
-    if (strcmp(path, "-") != 0) {
-        fd = opened = open(path, O_RDONLY | O_CLOEXEC);
-    }
+    bool standard_input = strcmp(path, "-") == 0;
+    FD_AUTO int opened = standard_input ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    int fd = standard_input ? 0 : opened;
     if (fd < 0 || read_all(fd, source) < 0) {
         cli_say("can't read %s: %s", path, strerror(errno));
         return -1;
