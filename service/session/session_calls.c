@@ -16,7 +16,7 @@ static int accepts_work(const struct engine *e, struct err *err)
                : 0;
 }
 
-struct call *call_new(struct list *list, engine_done_fn *done, void *ctx)
+static struct call *call_new(struct list *list, engine_done_fn *done, void *ctx)
 {
     struct call *call = calloc(1, sizeof *call);
     if (call != NULL) {
