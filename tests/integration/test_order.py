@@ -17,7 +17,7 @@ def c_write(fd, b): libc.write(fd, b, len(b))
 
 def shell(fd, text):
     redirect = "" if fd == 1 else " >&2"
-    return f"printf %s {text}{redirect}"
+    return f"printf %s '{text}'{redirect}"
 
 
 # way -> (weight, code that writes `text` to `fd`)

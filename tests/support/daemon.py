@@ -112,8 +112,11 @@ class Daemon:
         return next(a for a in self.addresses if not a.startswith("unix"))
 
     def log_text(self):
-        with open(self.log_path, encoding="utf-8", errors="replace") as log:
-            return log.read()
+        try:
+            with open(self.log_path, encoding="utf-8", errors="replace") as log:
+                return log.read()
+        except FileNotFoundError:
+            return ""  # the folder went with close()
 
     def log_tail(self, lines=40):
         text = self.log_text().splitlines()
