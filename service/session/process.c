@@ -199,16 +199,15 @@ void process_ready(struct process *p)
 /* Tells the owner; nobody's process has no one to tell. */
 static void report_end(struct process *p, const struct err *err)
 {
-    struct session *s = p->session;
-    bool spare = p->spare;
-    if (spare) {
+    struct engine *e = p->engine;
+    if (p->spare) {
         spare_ended(p);
     }
-    if (s != NULL) {
-        session_process_ended(s, err);
+    if (p->session != NULL) {
+        session_process_ended(p->session, err);
     }
     process_discard(p);
-    engine_check(p->engine);
+    engine_check(e);
 }
 
 void process_failed(struct process *p, const struct err *err)
