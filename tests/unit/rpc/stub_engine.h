@@ -17,7 +17,10 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "service/base/clock.h"
 #include "service/session/engine.h"
+
+#define STUB_HEARTBEAT_NS (50 * NS_PER_MS)
 
 struct engine *stub_engine_new(uv_loop_t *loop);
 /* Ends every execution, then closes its handles; `done` on the loop. */
