@@ -128,6 +128,12 @@ ENGINE_UNARY(get_execution, GetExecutionRequest);
 ENGINE_UNARY(list_executions, ListExecutionsRequest);
 ENGINE_UNARY(interrupt_execution, InterruptExecutionRequest);
 ENGINE_UNARY(write_stdin, WriteStdinRequest);
+ENGINE_UNARY(stat_file, StatFileRequest);
+ENGINE_UNARY(list_files, ListFilesRequest);
+ENGINE_UNARY(write_file, WriteFileRequest);
+ENGINE_UNARY(make_directory, MakeDirectoryRequest);
+ENGINE_UNARY(move_file, MoveFileRequest);
+ENGINE_UNARY(delete_file, DeleteFileRequest);
 ENGINE_UNARY(get_server_info, GetServerInfoRequest);
 ENGINE_UNARY(get_server_stats, GetServerStatsRequest);
 
@@ -171,6 +177,21 @@ int engine_collect_run(struct execution *execution, Pyexec__V1__RunResponse **re
 int64_t engine_heartbeat_ns(const struct engine_attachment *attachment);
 /* Packs a response with a Heartbeat event. 0 or -1. Any thread. */
 int engine_pack_heartbeat(const struct engine_attachment *attachment, struct buf *out);
+
+/* --- ReadFile ----------------------------------------------------------------------------------
+ * The engine opens and checks; the caller reads bytes [offset, end) of `fd` with pread, where a file
+ * that was cut meanwhile ends early. `file` is borrowed: take the descriptor by setting fd to -1,
+ * and the description by setting info to NULL (free it with free_unpacked). */
+struct engine_file {
+    int fd;
+    Pyexec__V1__FileInfo *info;
+    uint64_t offset;
+    uint64_t end;
+};
+typedef void engine_file_fn(void *ctx, struct engine_file *file, const struct err *err);
+void engine_open_file(struct engine *engine, const struct engine_caller *caller,
+                      const Pyexec__V1__ReadFileRequest *request, engine_file_fn *opened,
+                      void *ctx);
 
 /* --- WatchSessions ---------------------------------------------------------------------------- */
 struct engine_watch {

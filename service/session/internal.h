@@ -604,6 +604,7 @@ struct engine {
 
     struct list watches;
     unsigned jobs; /* on the thread pool */
+    unsigned file_jobs; /* those of FileService among them */
     struct stats stats;
 
     struct callback ready;
