@@ -11,10 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "service/base/clock.h"
 #include "service/wire/wire.h"
 
-/* The daemon is inside read() for microseconds; one that is stopped there must not stop us. */
-#define PAGE_TRIES 2000
+/* The daemon is inside read() for microseconds, or, when it lost its processor there, for
+ * milliseconds: giving up early costs the order of output. One that is stopped must not stop us. */
+#define PAGE_WAIT_NS (200 * NS_PER_MS)
 #define PAGE_SPINS 50
 
 struct file_id {
@@ -112,7 +114,8 @@ static uint64_t offset_now(unsigned i)
         return n > least ? n : least;
     }
     const struct session_page_stream *s = &channel.page->stream[i];
-    for (unsigned tries = 0; tries < PAGE_TRIES; tries++) {
+    int64_t end = 0;
+    for (unsigned tries = 0;; tries++) {
         uint32_t before = atomic_load_explicit(&s->sequence, memory_order_acquire);
         if ((before & 1) == 0) {
             uint64_t n = atomic_load_explicit(&s->read_bytes, memory_order_relaxed) + in_pipe(i);
@@ -122,10 +125,14 @@ static uint64_t offset_now(unsigned i)
             }
         }
         if (tries >= PAGE_SPINS) {
+            int64_t now = clock_mono_ns();
+            end = end == 0 ? now + PAGE_WAIT_NS : end;
+            if (now > end) {
+                return least;
+            }
             (void)sched_yield();
         }
     }
-    return least;
 }
 
 static uint64_t checked_offset(unsigned i)
