@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "service/base/log.h"
@@ -28,6 +29,10 @@ struct reap_child {
     int64_t dead_ns;
     struct reap_exit exit; /* .pid from the start, the rest from its death */
 };
+
+/* A look costs a microsecond a process of the machine: where sessions end all the time, and leave
+ * nothing, looks take at most a fifth of the time, and forks have the rest. */
+#define REST_PER_LOOK 4
 
 #define CHILD_OF(it) LIST_CONTAINER(it, struct reap_child, node)
 
@@ -355,6 +360,13 @@ static int look(struct reaper *r, void (*killing)(void *, pid_t), struct orphans
     return rc;
 }
 
+static int64_t cpu_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * NS_PER_SEC + t.tv_nsec;
+}
+
 /* One look for orphans. What it kills sends SIGCHLD, which brings the next look: nothing waits. */
 static void sweep(struct reaper *r)
 {
@@ -362,11 +374,15 @@ static void sweep(struct reaper *r)
     int64_t now = clock_mono_ns();
     int64_t late = now - REAP_ORPHANS_NS;
     bool overdue = !list_empty(&r->dead) && CHILD_OF(r->dead.next)->dead_ns <= late;
+    int64_t cost = cpu_ns();
     int rc = look(r, overdue ? give_up : NULL, &found);
+    cost = cpu_ns() - cost;
     r->awaited = found.killed;
     r->buried = 0;
+    r->next_look_ns = 0; /* no rest for what was found: it may be forking */
     if (rc == 0 && found.killed == 0 && found.spared == 0) {
         r->sweeping = false;
+        r->next_look_ns = clock_mono_ns() + cost * REST_PER_LOOK;
         finish(r, INT64_MAX, 0);
     } else if (overdue) {
         finish(r, late, found.killed + found.spared);
@@ -381,7 +397,11 @@ static void sweep_if_due(struct reaper *r)
 {
     /* While a zygote's sessions are not named yet, they look like orphans. Many deaths bring many
      * SIGCHLDs; looking again is worth its price when half of what was killed is gone. */
-    if (r->sweeping && r->adoptions_due == 0 && r->buried * 2 >= r->awaited) {
+    if (!r->sweeping || r->adoptions_due > 0 || r->buried * 2 < r->awaited) {
+        return;
+    }
+    r->postponed = clock_mono_ns() < r->next_look_ns;
+    if (!r->postponed) {
         sweep(r);
     }
 }
@@ -442,7 +462,9 @@ void reap_unhold(struct reaper *r, uint64_t token)
 int64_t reap_deadline(const struct reaper *r)
 {
     int64_t due = CLOCK_NEVER;
-    if (r->adoptions_due == 0 && !list_empty(&r->dead)) {
+    if (r->adoptions_due == 0 && r->postponed) {
+        due = r->next_look_ns;
+    } else if (r->adoptions_due == 0 && !list_empty(&r->dead)) {
         due = clock_add(CHILD_OF(r->dead.next)->dead_ns, REAP_ORPHANS_NS);
     }
     if (r->hold_count > 0 && r->holds[0].until_ns < due) {
@@ -461,7 +483,9 @@ void reap_tick(struct reaper *r)
         log_event(LOG_WARN, "branch.hold_expired", (char *)NULL);
         remove_hold(r, 0);
     }
-    r->awaited = 0;
+    if (!r->postponed) {
+        r->awaited = 0; /* the bound has come: look, whatever has died since */
+    }
     drop_kept(r);
     sweep_if_due(r);
 }

@@ -56,7 +56,9 @@ struct reaper {
     unsigned adoptions_due;
     struct reap_hold holds[REAP_HOLDS_MAX];
     unsigned hold_count;
-    bool sweeping;    /* there may be orphans */
+    bool sweeping;  /* there may be orphans */
+    bool postponed; /* the next look waits for next_look_ns */
+    int64_t next_look_ns;
     unsigned awaited; /* orphans that the last look killed, */
     unsigned buried;  /* and how many have been reaped since */
 };
