@@ -7,12 +7,15 @@
  * ends with _exit, so that no handler of the zygote's or of user code runs. */
 #include "service/child/child.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "service/base/err.h"
@@ -41,29 +44,60 @@ static void settle_fds(struct serve_branch *fds)
     static const int places[] = {1, 2, SESSION_FD_CONTROL};
     for (unsigned i = 0; i < 4; i++) {
         int up = fcntl(*all[i], F_DUPFD_CLOEXEC, SESSION_FD_KEEP);
+        fd_close(all[i]);
+        *all[i] = up;
         if (up < 0) {
             _exit(EXIT_SETUP);
         }
-        *all[i] = up;
     }
-    int none = open("/dev/null", O_RDONLY);
+    int none = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (none < 0 || dup2(none, 0) < 0) {
         _exit(EXIT_SETUP);
     }
+    fd_close(&none);
     for (unsigned i = 0; i < 3; i++) {
         if (dup2(*all[i], places[i]) < 0) {
             _exit(EXIT_SETUP);
         }
-        *all[i] = places[i];
+        fd_close(all[i]);
     }
     (void)fd_set_cloexec(SESSION_FD_CONTROL, true);
-    const int keep[] = {0, 1, 2, SESSION_FD_CONTROL, fds->page};
+}
+
+/* A session has nothing of the zygote's. */
+static void close_inherited(int page)
+{
+    const int keep[] = {0, 1, 2, SESSION_FD_CONTROL, page};
     fd_close_all_but(keep, sizeof keep / sizeof keep[0]);
-    int r = channel_open(fds->page);
+}
+
+/* A branch keeps the open files of its parent, as a fork does, but not its connections: two
+ * processes that talk on one would garble it. The numbers stay taken, by something that has ended,
+ * because Python objects still name them. */
+static void replace_sockets(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    int none = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (struct dirent *e = d == NULL ? NULL : readdir(d); e != NULL; e = readdir(d)) {
+        int fd = atoi(e->d_name);
+        struct stat st;
+        if (fd >= SESSION_FD_KEEP && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && none >= 0) {
+            (void)dup3(none, fd, O_CLOEXEC);
+        }
+    }
+    fd_close(&none);
+    if (d != NULL) {
+        closedir(d);
+    }
+}
+
+static void open_channel(int *take_page)
+{
+    int r = channel_open(*take_page);
+    fd_close(take_page);
     if (r < 0) {
         fail("offset page", strerror(-r));
     }
-    fd_close(&fds->page);
 }
 
 /* What the zygote ignores or handles is its own affair. */
@@ -89,6 +123,8 @@ __attribute__((noreturn)) static void serve(void)
     enum serve_end end;
     while ((end = serve_frames(&branch)) == SERVE_BRANCH) {
         settle_fds(&branch);
+        replace_sockets();
+        open_channel(&branch.page);
         leave_parent();
         struct err err;
         if (session_python_start(true, &err) < 0) {
@@ -103,6 +139,8 @@ void child_run(const struct child_start *start)
     struct serve_branch fds = {start->control, start->out, start->err, start->page};
     reset_signals();
     settle_fds(&fds);
+    close_inherited(fds.page);
+    open_channel(&fds.page);
     leave_parent();
     (void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* C code's lines in the order of their writing */
     if (start->confine != NULL) {

@@ -94,6 +94,11 @@ void channel_new_pipes(void)
     }
 }
 
+bool channel_has_pipes(void)
+{
+    return same_file(channel.pipe[0], file_id_of(1)) && same_file(channel.pipe[1], file_id_of(2));
+}
+
 bool channel_is_ours(void)
 {
     return atomic_load_explicit(&channel.owner, memory_order_relaxed) != 0;

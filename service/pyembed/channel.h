@@ -28,6 +28,9 @@ int channel_open(int page_fd);
 /* Descriptors 1 and 2 are fresh pipes: offsets start at 0 again. */
 void channel_new_pipes(void);
 
+/* False when user code closed descriptor 1 or 2, or put another file there. */
+bool channel_has_pipes(void);
+
 /* True in the session itself, false in the zygote and in children forked by user code. */
 bool channel_is_ours(void);
 

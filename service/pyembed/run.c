@@ -283,6 +283,10 @@ static void finish(struct run *run)
     }
     children_reap_adopted();
     r->done.descendants = children_exist();
+    if (!channel_has_pipes()) {
+        result_warn(r, "file descriptor 1 or 2 is not the session's output any more");
+        r->done.descendants = true; /* so that the next run gets pipes again */
+    }
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         r->done.cpu_user_ns = ns_of(usage.ru_utime) - ns_of(run->usage.ru_utime);

@@ -36,7 +36,7 @@ void session_python_pending(void);
 /* Forks a branch that is a child of this process's parent. In the parent 0 and *ret_pid, or -1
  * (with the reason why it would be unsafe in `unsafe`, or "" and errno in err); in the branch 1:
  * it goes on as child_run does. Names of threads that do not survive are in `lost_threads` (cut). */
-int session_python_branch(pid_t *ret_pid, char *unsafe, size_t unsafe_size, char *lost_threads,
+int session_python_branch(pid_t *ret_pid, char *unsafe, size_t unsafe_size, char *lost,
                           size_t lost_size, struct err *err);
 
 #endif

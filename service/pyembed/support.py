@@ -130,7 +130,7 @@ def report(value, trace, depth, filename, path):
 def report_ipython(value, trace):
     from IPython.core.ultratb import VerboseTB
 
-    return VerboseTB(color_scheme="NoColor", tb_offset=0).text(type(value), value, trace)
+    return VerboseTB(color_scheme="NoColor", tb_offset=0).text(type(value), value, trace) + "\n"
 
 
 # --- values and displays -------------------------------------------------------------------------
@@ -443,12 +443,10 @@ def mute_warnings():
     warnings.simplefilter("ignore")
 
 
-def thread_names():
-    threading = sys.modules.get("threading")
-    if threading is None:
-        return []
+def lost_threads():
+    threading = sys.modules["threading"]
     main = threading.main_thread()
-    return [t.name for t in threading.enumerate() if t is not main]
+    return ", ".join(str(t.name) for t in threading.enumerate() if t is not main)
 
 
 def finish_fork():
