@@ -13,6 +13,8 @@
 #include "service/base/fd.h"
 #include "service/base/log.h"
 #include "service/wire/zygote_frames.h"
+#include "service/zygote/end.h"
+#include "service/zygote/orphans.h"
 
 #define FRAMES_A_TURN 8 /* a fork costs a millisecond; exits must not wait behind a storm of them */
 #define END_BOUND_NS (10 * NS_PER_SEC)
@@ -60,6 +62,10 @@ void control_init(struct control *c, int fd, unsigned max_fds)
 int control_watch(struct control *c, struct err *err)
 {
     sigset_t ours;
+    if (!orphans_can_be_seen()) {
+        return err_set(err, ERR_INTERNAL,
+                       "/proc is not mounted, or is not that of this pid namespace");
+    }
     (void)sigemptyset(&ours);
     (void)sigaddset(&ours, SIGCHLD);
     (void)sigaddset(&ours, SIGTERM);
@@ -263,7 +269,7 @@ void control_run(struct control *c)
 
 void control_kill_everything(struct control *c)
 {
-    if (!reap_everything(&c->reaper, c->signal_fd, END_BOUND_NS)) {
+    if (!end_everything(c->signal_fd, END_BOUND_NS)) {
         log_event(LOG_ERROR, "end.survivors", (char *)NULL);
     }
 }

@@ -23,7 +23,7 @@ struct control {
 
 /* `max_fds`: descriptors that a frame may bring. Set on_frame, then take charge of children. */
 void control_init(struct control *c, int fd, unsigned max_fds);
-/* Blocks SIGCHLD and SIGTERM (for good) and opens the signalfd. -1 with `err`. */
+/* Blocks SIGCHLD and SIGTERM (for good) and opens the signalfd; /proc must be there. -1 with `err`. */
 int control_watch(struct control *c, struct err *err);
 void control_release(struct control *c);
 

@@ -29,6 +29,9 @@ struct orphans_found {
  * this process could make their pids vanish. 0, or a negative errno when /proc can't be read. */
 int orphans_kill(const struct orphans_rule *rule, struct orphans_found *ret_found);
 
+/* Whether /proc is there and shows the processes that this one can have as children. */
+bool orphans_can_be_seen(void);
+
 /* Now, in ticks of /proc/PID/stat. */
 uint64_t orphans_ticks_now(void);
 

@@ -3,12 +3,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -305,13 +303,6 @@ static bool known(void *ctx, pid_t pid)
     return find(ctx, pid) != NULL;
 }
 
-static bool nobody_is_known(void *ctx, pid_t pid)
-{
-    (void)ctx;
-    (void)pid;
-    return false;
-}
-
 static void give_up(void *ctx, pid_t pid)
 {
     struct reaper *r = ctx;
@@ -488,42 +479,4 @@ void reap_tick(struct reaper *r)
     }
     drop_kept(r);
     sweep_if_due(r);
-}
-
-/* --- the end ---------------------------------------------------------------------------------- */
-
-static void kill_all(struct reaper *r)
-{
-    struct orphans_rule rule = {.known = nobody_is_known, .spare_since = ORPHANS_SPARE_NONE};
-    struct orphans_found found = {0};
-    (void)orphans_kill(&rule, &found);
-    r->awaited = found.killed;
-    r->buried = 0;
-}
-
-bool reap_everything(struct reaper *r, int sigchld, int64_t bound_ns)
-{
-    int64_t deadline = clock_add(clock_mono_ns(), bound_ns);
-    struct signalfd_siginfo info;
-    kill_all(r);
-    for (;;) {
-        pid_t pid;
-        while ((pid = waitpid(-1, NULL, WNOHANG | __WALL)) > 0) {
-            r->buried++;
-        }
-        if (pid < 0) {
-            return true;
-        }
-        int64_t left = deadline - clock_mono_ns();
-        if (left <= 0) {
-            return false;
-        }
-        if (r->buried * 2 >= r->awaited) {
-            kill_all(r);
-        }
-        struct pollfd p = {.fd = sigchld, .events = POLLIN};
-        if (poll(&p, 1, (int)(left / NS_PER_MS) + 1) > 0) {
-            (void)!read(sigchld, &info, sizeof info);
-        }
-    }
 }

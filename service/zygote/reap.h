@@ -95,8 +95,4 @@ void reap_collect(struct reaper *r);
 int64_t reap_deadline(const struct reaper *r); /* CLOCK_NEVER when nothing is due */
 void reap_tick(struct reaper *r);
 
-/* The end: kills every child and all below until there is none. `sigchld` is a signalfd. False when
- * some process lives on after `bound_ns` (in the kernel, with SIGKILL pending). */
-bool reap_everything(struct reaper *r, int sigchld, int64_t bound_ns);
-
 #endif

@@ -554,8 +554,20 @@ static void test_stat_lines(void)
     CHECK_EQ_INT(orphans_parse_stat("12 (a) S 1 2", &parent, &start), -1);
 }
 
+static void test_proc_is_ours(void)
+{
+    CHECK(orphans_can_be_seen());
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(orphans_can_be_seen() ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
 static int run_all(void)
 {
+    RUN(test_proc_is_ours);
     RUN(test_stat_lines);
     RUN(test_environment);
     RUN(test_ready_tells_the_template);
