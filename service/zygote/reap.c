@@ -133,12 +133,12 @@ int reap_signal(const struct reaper *r, pid_t pid, int signal, bool group)
     if (!reap_is_session(r, pid)) {
         return -ESRCH;
     }
-    int rc = kill(pid, signal) < 0 ? -errno : 0;
-    if (group) {
-        /* ESRCH when the session does not lead a group yet: the signal itself has been sent. */
-        (void)kill(-pid, signal);
+    /* The session is in the group that it leads: one signal, not two, or its code would be
+     * interrupted again in its own handler. Before it leads one, the group is not there. */
+    if (group && kill(-pid, signal) == 0) {
+        return 0;
     }
-    return rc;
+    return kill(pid, signal) < 0 ? -errno : 0;
 }
 
 int reap_kill(const struct reaper *r, pid_t pid)
