@@ -64,21 +64,14 @@ static int64_t deadline_ns(gpr_timespec deadline)
     return left.tv_sec < 0 ? now : clock_add(now, left.tv_sec * NS_PER_SEC + left.tv_nsec);
 }
 
-/* A path that isn't served: unknown, or known from the contract only. */
 static void refuse_path(struct call *call, grpc_slice path)
 {
     struct err err = {0};
     const char *p = (const char *)GRPC_SLICE_START_PTR(path);
     size_t n = GRPC_SLICE_LENGTH(path);
-    const struct rpc_method *method = rpc_method_find(p, n);
-    if (method != NULL) {
-        (void)err_set(&err, ERR_UNIMPLEMENTED, "%s is not implemented in this version",
-                      method->path + 1);
-    } else {
-        (void)err_set(&err, ERR_UNIMPLEMENTED,
-                      "unknown method %.*s; reflection lists what this server has",
-                      (int)(n < 128 ? n : 128), p);
-    }
+    (void)err_set(&err, ERR_UNIMPLEMENTED,
+                  "unknown method %.*s; reflection lists what this server has",
+                  (int)(n < 128 ? n : 128), p);
     call_reply_err(call, &err);
 }
 
@@ -153,9 +146,6 @@ int arrival_register(struct rpc_server *server, struct err *err)
     server->slots[server->slots_len++].server = server; /* for every path that isn't registered */
     for (size_t i = 0; i < rpc_methods_len; i++) {
         const struct rpc_method *m = &rpc_methods[i];
-        if (m->type == NULL) {
-            continue;
-        }
         struct slot *slot = &server->slots[server->slots_len++];
         slot->server = server;
         slot->method = m;

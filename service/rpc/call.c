@@ -33,8 +33,7 @@ void tag_complete(struct tag *tag, bool ok)
 struct call *call_new(struct rpc_server *server, const struct rpc_method *method,
                       grpc_call *take_handle)
 {
-    bool typed = method != NULL && method->type != NULL;
-    struct call *call = calloc(1, typed ? method->type->size : sizeof *call);
+    struct call *call = calloc(1, method != NULL ? method->type->size : sizeof *call);
     if (call == NULL) {
         return NULL;
     }
@@ -65,7 +64,7 @@ void call_unref(struct call *call)
         return;
     }
     struct rpc_server *server = call->server;
-    if (call->method != NULL && call->method->type != NULL && call->method->type->release != NULL) {
+    if (call->method != NULL && call->method->type->release != NULL) {
         call->method->type->release(call);
     }
     call_drop_request(call);

@@ -29,6 +29,12 @@ UNARY(get_execution, GetExecutionRequest)
 UNARY(list_executions, ListExecutionsRequest)
 UNARY(interrupt_execution, InterruptExecutionRequest)
 UNARY(write_stdin, WriteStdinRequest)
+UNARY(stat_file, StatFileRequest)
+UNARY(list_files, ListFilesRequest)
+UNARY(write_file, WriteFileRequest)
+UNARY(make_directory, MakeDirectoryRequest)
+UNARY(move_file, MoveFileRequest)
+UNARY(delete_file, DeleteFileRequest)
 UNARY(get_server_info, GetServerInfoRequest)
 UNARY(get_server_stats, GetServerStatsRequest)
 
@@ -41,7 +47,8 @@ UNARY(get_server_stats, GetServerStatsRequest)
     ROW("pyexec.v1.SessionService", name, pyexec__v1__##prefix, kind, fn)
 #define SERVER(name, prefix, kind, fn) \
     ROW("pyexec.v1.ServerService", name, pyexec__v1__##prefix, kind, fn)
-#define FILES(name, prefix) ROW("pyexec.v1.FileService", name, pyexec__v1__##prefix, NULL, NULL)
+#define FILES(name, prefix, kind, fn) \
+    ROW("pyexec.v1.FileService", name, pyexec__v1__##prefix, kind, fn)
 
 const struct rpc_method rpc_methods[] = {
     EXECUTION(Execute, execute, &call_type_execute, NULL),
@@ -66,13 +73,13 @@ const struct rpc_method rpc_methods[] = {
     SERVER(GetServerStats, get_server_stats, &call_type_unary, unary_get_server_stats),
     SERVER(Ping, ping, &call_type_ping, NULL),
 
-    FILES(StatFile, stat_file),
-    FILES(ListFiles, list_files),
-    FILES(ReadFile, read_file),
-    FILES(WriteFile, write_file),
-    FILES(MakeDirectory, make_directory),
-    FILES(MoveFile, move_file),
-    FILES(DeleteFile, delete_file),
+    FILES(StatFile, stat_file, &call_type_unary, unary_stat_file),
+    FILES(ListFiles, list_files, &call_type_unary, unary_list_files),
+    FILES(ReadFile, read_file, &call_type_read_file, NULL),
+    FILES(WriteFile, write_file, &call_type_unary, unary_write_file),
+    FILES(MakeDirectory, make_directory, &call_type_unary, unary_make_directory),
+    FILES(MoveFile, move_file, &call_type_unary, unary_move_file),
+    FILES(DeleteFile, delete_file, &call_type_unary, unary_delete_file),
 
     ROW("grpc.health.v1.Health", Check, grpc__health__v1__health_check, &call_type_health_check,
         NULL),
@@ -101,7 +108,7 @@ bool rpc_service_known(const char *service)
     size_t len = strlen(service);
     for (size_t i = 0; i < rpc_methods_len; i++) {
         const char *path = rpc_methods[i].path;
-        if (rpc_methods[i].type != NULL && strncmp(path + 1, service, len) == 0 &&
+        if (strncmp(path + 1, service, len) == 0 &&
             path[1 + len] == '/') {
             return true;
         }

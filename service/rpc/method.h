@@ -15,7 +15,7 @@ typedef void rpc_unary_fn(struct engine *engine, const struct engine_caller *cal
 
 struct rpc_method {
     const char *path;             /* "/pyexec.v1.SessionService/GetSession" */
-    const struct call_type *type; /* NULL: in the contract, but not in this version */
+    const struct call_type *type;
     const ProtobufCMessageDescriptor *request;
     const ProtobufCMessageDescriptor *response;
     rpc_unary_fn *unary; /* of call_type_unary alone */
@@ -26,7 +26,7 @@ extern const size_t rpc_methods_len;
 
 const struct rpc_method *rpc_method_find(const char *path, size_t len); /* NULL: unknown */
 
-/* Whether a service of that full name has a method that is implemented. */
+/* Whether a service of that full name has a method here. */
 bool rpc_service_known(const char *service);
 
 /* The file that has the kind has the name of the kind. */
@@ -35,6 +35,7 @@ extern const struct call_type call_type_ping;
 extern const struct call_type call_type_execute;
 extern const struct call_type call_type_attach;
 extern const struct call_type call_type_run;
+extern const struct call_type call_type_read_file;
 extern const struct call_type call_type_watch_sessions;
 extern const struct call_type call_type_health_check;
 extern const struct call_type call_type_health_watch;

@@ -102,6 +102,7 @@ BAD_SPECS = {
     "env with =": {"env": {"A=B": "x"}},
     "env with NUL": {"env": {"A": "x\0y"}},
     "filename": {"filename": "a\0b"},
+    "code": {"code": "print('a')\0"},
     "filename with slash": {"filename": "../up.py", "write_source_file": True},
     "stdin": {"stdin": b"bytes without INLINE"},
 }
@@ -110,7 +111,7 @@ BAD_SPECS = {
 @pytest.mark.parametrize("name", BAD_SPECS)
 def test_invalid_field_of_a_spec_is_named(client, session, name):
     with refused("INVALID_FIELD", INVALID) as fault:
-        client.execute("print('must not run')", session, **BAD_SPECS[name])
+        client.execute(session=session, **{"code": "print('must not run')", **BAD_SPECS[name]})
     named = fault[0].metadata.get("field", "")
     assert name.split()[0] in named, fault[0].metadata
     assert any(name.split()[0] in f for f in fault[0].fields)
@@ -163,7 +164,7 @@ def test_session_busy(client, session):
 
 def test_unknown_methods_and_services_are_unimplemented(client):
     for path in ("/pyexec.v1.ExecutionService/NoSuchMethod", "/no.such.Service/Method", "/x/y",
-                 "/pyexec.v1.FileService/StatFile"):
+                 "/pyexec.v1.FileService/NoSuchMethod"):
         call = client.channel.unary_unary(path)
         with pytest.raises(grpc.RpcError) as caught:
             call(b"", timeout=RPC_TIMEOUT)

@@ -374,6 +374,26 @@ ANSWER_SESSION(get_execution, get_execution, GetExecutionRequest, GetExecutionRe
 ANSWER_SESSION(list_executions, list_executions, ListExecutionsRequest, ListExecutionsResponse)
 ANSWER_SESSION(write_stdin, write_stdin, WriteStdinRequest, WriteStdinResponse)
 
+ANSWER_SESSION(stat_file, stat_file, StatFileRequest, StatFileResponse)
+ANSWER_SESSION(list_files, list_files, ListFilesRequest, ListFilesResponse)
+ANSWER_SESSION(write_file, write_file, WriteFileRequest, WriteFileResponse)
+ANSWER_SESSION(make_directory, make_directory, MakeDirectoryRequest, MakeDirectoryResponse)
+ANSWER_SESSION(move_file, move_file, MoveFileRequest, MoveFileResponse)
+ANSWER_SESSION(delete_file, delete_file, DeleteFileRequest, DeleteFileResponse)
+
+void engine_open_file(struct engine *engine, const struct engine_caller *caller,
+                      const Pyexec__V1__ReadFileRequest *request, engine_file_fn *opened, void *ctx)
+{
+    struct engine_file none = {.fd = -1};
+    struct err err = {0};
+    (void)engine;
+    (void)caller;
+    if (fault_of(request->session_id, &err) == 0) {
+        (void)err_set(&err, ERR_FILE_NOT_FOUND, "the stub has no files");
+    }
+    opened(ctx, &none, &err);
+}
+
 ENGINE_UNARY(interrupt_execution, InterruptExecutionRequest)
 {
     Pyexec__V1__InterruptExecutionResponse response = PYEXEC__V1__INTERRUPT_EXECUTION_RESPONSE__INIT;
