@@ -175,8 +175,7 @@ int listeners_start(struct listeners *set, uv_loop_t *loop,
         int e = uv_poll_init(loop, &set->items[i].poll, set->items[i].fd);
         if (e < 0) {
             /* The handles before it stay with the loop: the caller ends the process. */
-            return err_set(err, ERR_INTERNAL, "can't watch a listening socket: %s",
-                           uv_strerror(e));
+            return err_set(err, ERR_INTERNAL, "can't watch a listening socket: %s", uv_strerror(e));
         }
         set->items[i].poll.data = set;
         set->open_handles++;

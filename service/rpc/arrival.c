@@ -45,8 +45,8 @@ static void post(struct slot *slot)
             server->queue, &slot->tag);
     }
     if (e != GRPC_CALL_OK) {
-        log_event(LOG_ERROR, "rpc.request", "path", slot->method ? slot->method->path : "*", "error",
-                  grpc_call_error_to_string(e), (char *)NULL);
+        log_event(LOG_ERROR, "rpc.request", "path", slot->method ? slot->method->path : "*",
+                  "error", grpc_call_error_to_string(e), (char *)NULL);
         abort(); /* only wrong arguments get here; going on would leave a method that never answers */
     }
 }

@@ -129,8 +129,8 @@ static void trailers_init(struct trailers *t, const struct err *err)
                      ? grpc_slice_from_copied_buffer((const char *)packed.data, packed.len)
                      : grpc_empty_slice();
     buf_release(&packed);
-    t->entry = (grpc_metadata){.key = grpc_slice_from_static_string(DETAILS_KEY),
-                               .value = t->details};
+    t->entry =
+        (grpc_metadata){.key = grpc_slice_from_static_string(DETAILS_KEY), .value = t->details};
 }
 
 static void trailers_release(struct trailers *t)

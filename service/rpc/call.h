@@ -16,7 +16,8 @@
 #include "service/base/err.h"
 #include "service/session/engine.h"
 
-#define RPC_SEND_MAX (3584u << 10) /* one unary response; below what clients take by default: 4 MiB */
+#define RPC_SEND_MAX \
+    (3584u << 10) /* one unary response; below what clients take by default: 4 MiB */
 
 struct rpc_server;
 struct rpc_method;
@@ -84,7 +85,8 @@ struct call_send {
 /* Starts one batch; initial metadata goes with the first. `fn` (NULL: nothing to do) gets call->sent, and
  * a reference is held until it returned. One batch at a time, and none after `end`.
  * -1: nothing was started, the call was cancelled and will close. */
-int call_send(struct call *call, const struct call_send *send, void (*fn)(struct tag *tag, bool ok));
+int call_send(struct call *call, const struct call_send *send,
+              void (*fn)(struct tag *tag, bool ok));
 
 /* Receives the next message of a call that streams requests: *ret_message is NULL at the end. `fn` gets
  * call->sent: sending and receiving take turns. */

@@ -50,8 +50,8 @@ struct rpc_server {
     struct buf addresses;
 
     /* Any thread. */
-    atomic_uint calls;    /* struct calls that exist */
-    atomic_uint pending;  /* slots posted */
+    atomic_uint calls;   /* struct calls that exist */
+    atomic_uint pending; /* slots posted */
     atomic_bool serving;
     atomic_bool stopping; /* refuse calls that arrive */
 

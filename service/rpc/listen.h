@@ -46,8 +46,8 @@ struct listeners {
     struct connection *connections;
     uint32_t connections_len;
     uint32_t connections_max;
-    int64_t swept_ns; /* when closed connections were last looked for */
-    int64_t told_ns;  /* when a refused connection was last logged */
+    int64_t swept_ns;                         /* when closed connections were last looked for */
+    int64_t told_ns;                          /* when a refused connection was last logged */
     void (*accepted)(void *ctx, int take_fd); /* connected, non-blocking, close-on-exec */
     void (*closed)(void *ctx);
     void *ctx;

@@ -9,12 +9,12 @@
 #include "proto/pyexec_v1.h"
 
 /* Gives the engine's typed function the type of the table. */
-#define UNARY(name, Request)                                                            \
-    static void unary_##name(struct engine *engine, const struct engine_caller *caller, \
-                             const ProtobufCMessage *request, engine_done_fn *done, void *ctx) \
-    {                                                                                   \
+#define UNARY(name, Request)                                                                      \
+    static void unary_##name(struct engine *engine, const struct engine_caller *caller,           \
+                             const ProtobufCMessage *request, engine_done_fn *done, void *ctx)    \
+    {                                                                                             \
         engine_##name(engine, caller, (const Pyexec__V1__##Request *)(const void *)request, done, \
-                      ctx);                                                             \
+                      ctx);                                                                       \
     }
 
 UNARY(create_session, CreateSessionRequest)
@@ -38,9 +38,11 @@ UNARY(delete_file, DeleteFileRequest)
 UNARY(get_server_info, GetServerInfoRequest)
 UNARY(get_server_stats, GetServerStatsRequest)
 
-#define ROW(service, name, prefix, kind, engine_fn)                   \
-    {"/" service "/" #name, kind, &prefix##_request__descriptor, &prefix##_response__descriptor, \
-     engine_fn}
+#define ROW(service, name, prefix, kind, engine_fn)                 \
+    {                                                               \
+        "/" service "/" #name, kind, &prefix##_request__descriptor, \
+            &prefix##_response__descriptor, engine_fn               \
+    }
 #define EXECUTION(name, prefix, kind, fn) \
     ROW("pyexec.v1.ExecutionService", name, pyexec__v1__##prefix, kind, fn)
 #define SESSION(name, prefix, kind, fn) \
@@ -108,8 +110,7 @@ bool rpc_service_known(const char *service)
     size_t len = strlen(service);
     for (size_t i = 0; i < rpc_methods_len; i++) {
         const char *path = rpc_methods[i].path;
-        if (strncmp(path + 1, service, len) == 0 &&
-            path[1 + len] == '/') {
+        if (strncmp(path + 1, service, len) == 0 && path[1 + len] == '/') {
             return true;
         }
     }

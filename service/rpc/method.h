@@ -14,7 +14,7 @@ typedef void rpc_unary_fn(struct engine *engine, const struct engine_caller *cal
                           const ProtobufCMessage *request, engine_done_fn *done, void *ctx);
 
 struct rpc_method {
-    const char *path;             /* "/pyexec.v1.SessionService/GetSession" */
+    const char *path; /* "/pyexec.v1.SessionService/GetSession" */
     const struct call_type *type;
     const ProtobufCMessageDescriptor *request;
     const ProtobufCMessageDescriptor *response;

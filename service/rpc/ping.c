@@ -95,13 +95,14 @@ void ping_end_all(struct rpc_server *server)
 static int check(const Pyexec__V1__PingRequest *request, struct err *err)
 {
     if (request->response_bytes > PING_BYTES_MAX || request->payload.len > PING_BYTES_MAX) {
-        return err_field(err, request->response_bytes > PING_BYTES_MAX ? "response_bytes" : "payload",
+        return err_field(err,
+                         request->response_bytes > PING_BYTES_MAX ? "response_bytes" : "payload",
                          "a Ping carries at most %u bytes", PING_BYTES_MAX);
     }
     const Google__Protobuf__Duration *d = request->delay;
-    if (d != NULL && (d->seconds < 0 || d->nanos < 0 || d->nanos >= NS_PER_SEC ||
-                      d->seconds > DELAY_MAX_SECONDS ||
-                      (d->seconds == DELAY_MAX_SECONDS && d->nanos > 0))) {
+    if (d != NULL &&
+        (d->seconds < 0 || d->nanos < 0 || d->nanos >= NS_PER_SEC ||
+         d->seconds > DELAY_MAX_SECONDS || (d->seconds == DELAY_MAX_SECONDS && d->nanos > 0))) {
         return err_field(err, "delay", "delay: from 0 to %d s", DELAY_MAX_SECONDS);
     }
     return 0;

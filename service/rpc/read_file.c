@@ -18,7 +18,7 @@ struct read_file {
     struct stream stream;
     struct engine_file file; /* ours once it is open */
     bool open;
-    bool on_thread;          /* the first read was moved off the loop thread */
+    bool on_thread; /* the first read was moved off the loop thread */
 };
 
 static struct read_file *read_file_of(struct stream *s)

@@ -47,8 +47,8 @@ static void *completion_thread(void *arg)
 {
     struct rpc_server *server = arg;
     for (;;) {
-        grpc_event e = grpc_completion_queue_next(server->queue,
-                                                  gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        grpc_event e =
+            grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (e.type == GRPC_QUEUE_SHUTDOWN) {
             return NULL;
         }
@@ -61,8 +61,8 @@ static void *completion_thread(void *arg)
 static int start_threads(struct rpc_server *server, unsigned n, struct err *err)
 {
     for (; server->threads_len < n; server->threads_len++) {
-        int e = pthread_create(&server->threads[server->threads_len], NULL, completion_thread,
-                               server);
+        int e =
+            pthread_create(&server->threads[server->threads_len], NULL, completion_thread, server);
         if (e != 0) {
             return err_sys(err, ERR_INTERNAL, e, "pthread_create", "can't start a thread: %s",
                            strerror(e));
@@ -91,8 +91,7 @@ static grpc_server *create_grpc(const struct rpc_config *c)
         const char *key;
         int value;
     } settings[] = {
-        {GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-         or_default((int64_t)c->max_receive_bytes, 20 << 20)},
+        {GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, or_default((int64_t)c->max_receive_bytes, 20 << 20)},
         {GRPC_ARG_MAX_METADATA_SIZE, or_default((int64_t)c->max_metadata_bytes, 16 << 10)},
         {GRPC_ARG_MAX_CONCURRENT_STREAMS, or_default(c->max_streams, 1000)},
         {GRPC_ARG_KEEPALIVE_TIME_MS, or_default(c->keepalive_ns / NS_PER_MS, 30000)},
@@ -173,8 +172,8 @@ int rpc_server_new(const struct rpc_config *c, struct engine *engine, uv_loop_t 
     grpc_server_start(s->grpc);
     arrival_start(s);
     (void)uv_timer_init(loop, &s->timer);
-    if (start_threads(s, threads < COMPLETION_THREADS_MAX ? threads : COMPLETION_THREADS_MAX,
-                      err) < 0 ||
+    if (start_threads(s, threads < COMPLETION_THREADS_MAX ? threads : COMPLETION_THREADS_MAX, err) <
+            0 ||
         listeners_start(&s->listeners, loop, on_accepted, s, err) < 0) {
         goto fail;
     }
@@ -331,7 +330,8 @@ void rpc_server_shutdown(struct rpc_server *server, void (*done)(void *ctx), voi
     tag_arm(&server->down, on_down);
     grpc_server_shutdown_and_notify(server->grpc, server->queue, &server->down);
     uv_update_time(server->loop);
-    (void)uv_timer_start(&server->timer, on_flush_over, (uint64_t)(server->flush_ns / NS_PER_MS), 0);
+    (void)uv_timer_start(&server->timer, on_flush_over, (uint64_t)(server->flush_ns / NS_PER_MS),
+                         0);
     maybe_idle(server);
 }
 

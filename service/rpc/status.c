@@ -90,8 +90,8 @@ static int pack_bad_request(const struct err *err, char *text, struct buf *out,
     Google__Rpc__BadRequest__FieldViolation violation =
         GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
     Google__Rpc__BadRequest__FieldViolation *violations[] = {&violation};
-    violation.field = utf8_valid(err->detail, strlen(err->detail)) ? (char *)err->detail
-                                                                   : (char *)"";
+    violation.field =
+        utf8_valid(err->detail, strlen(err->detail)) ? (char *)err->detail : (char *)"";
     violation.description = text;
     bad.n_field_violations = 1;
     bad.field_violations = violations;
@@ -120,8 +120,7 @@ int status_details(const struct err *err, struct buf *out)
         pack_error_info(err, &values, &details[n++]) < 0 ||
         (err_retry_ms(err->code) > 0 &&
          pack_retry_info(err_retry_ms(err->code), &values, &details[n++]) < 0) ||
-        (is_field(err) &&
-         pack_bad_request(err, text, &values, &details[n++]) < 0)) {
+        (is_field(err) && pack_bad_request(err, text, &values, &details[n++]) < 0)) {
         goto out;
     }
     status.code = err_grpc_status(err->code);

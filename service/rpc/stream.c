@@ -278,8 +278,8 @@ static void pump(struct stream *s)
         return;
     case STREAM_MESSAGE:
     case STREAM_LAST:
-        transmit(s, &(struct call_send){
-                    .message = &slice, .hint = more, .end = next == STREAM_LAST});
+        transmit(s,
+                 &(struct call_send){.message = &slice, .hint = more, .end = next == STREAM_LAST});
         return;
     }
 }

@@ -12,7 +12,7 @@
 
 struct watch {
     struct stream stream;
-    struct list node; /* in server->watchers; loop thread */
+    struct list node;  /* in server->watchers; loop thread */
     struct list queue; /* stream.lock */
     size_t messages;   /* stream.lock */
     size_t bytes;      /* stream.lock */

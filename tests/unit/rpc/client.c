@@ -279,8 +279,8 @@ const char *client_reason(const struct client_call *c)
         if (grpc_slice_str_cmp(m->key, "grpc-status-details-bin") != 0) {
             continue;
         }
-        Google__Rpc__Status *s = google__rpc__status__unpack(
-            NULL, GRPC_SLICE_LENGTH(m->value), GRPC_SLICE_START_PTR(m->value));
+        Google__Rpc__Status *s = google__rpc__status__unpack(NULL, GRPC_SLICE_LENGTH(m->value),
+                                                             GRPC_SLICE_START_PTR(m->value));
         if (s != NULL && s->n_details > 0) {
             Google__Rpc__ErrorInfo *info = google__rpc__error_info__unpack(
                 NULL, s->details[0]->value.len, s->details[0]->value.data);

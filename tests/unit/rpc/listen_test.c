@@ -106,9 +106,8 @@ static void test_names_have_real_ports(void)
     struct err err = {0};
     unsigned port4 = 0;
     unsigned port6 = 0;
-    CHECK_EQ_INT(bind_set(&set, (const char *const[]){"127.0.0.1:0", "[::1]:0", NULL}, 4, &names,
-                          &err),
-                 0);
+    CHECK_EQ_INT(
+        bind_set(&set, (const char *const[]){"127.0.0.1:0", "[::1]:0", NULL}, 4, &names, &err), 0);
     CHECK_EQ_INT(buf_append(&names, "", 1), 0);
     CHECK_EQ_INT(sscanf((const char *)names.data, "127.0.0.1:%u [::1]:%u", &port4, &port6), 2);
     CHECK(port4 > 0 && port6 > 0);

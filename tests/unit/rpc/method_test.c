@@ -14,8 +14,8 @@ static void path_of(const char *name, char *out, size_t size)
 static bool streams_responses(const struct call_type *type)
 {
     return type == &call_type_execute || type == &call_type_attach ||
-           type == &call_type_read_file || type == &call_type_watch_sessions || type == &call_type_health_watch ||
-           type == &call_type_reflection;
+           type == &call_type_read_file || type == &call_type_watch_sessions ||
+           type == &call_type_health_watch || type == &call_type_reflection;
 }
 
 static void test_every_method_has_its_row(void)

@@ -91,14 +91,13 @@ static void test_budget(void)
         wire[2 * i] = 0x2a; /* CreateSessionRequest.labels = 5, empty */
         wire[2 * i + 1] = 0;
     }
-    CHECK_EQ_INT(request_decode(&pyexec__v1__create_session_request__descriptor, wire, 2 * N, &m,
-                                &err),
-                 -1);
+    CHECK_EQ_INT(
+        request_decode(&pyexec__v1__create_session_request__descriptor, wire, 2 * N, &m, &err), -1);
     CHECK(strstr(err.text, "too many parts") != NULL);
     /* As many as the engine's limit of entries pass, so that it is the engine that names the limit. */
-    CHECK_EQ_INT(request_decode(&pyexec__v1__create_session_request__descriptor, wire, 2 * 1024, &m,
-                                &err),
-                 0);
+    CHECK_EQ_INT(
+        request_decode(&pyexec__v1__create_session_request__descriptor, wire, 2 * 1024, &m, &err),
+        0);
     protobuf_c_message_free_unpacked(m, NULL);
     free(wire);
 }
@@ -127,8 +126,8 @@ static void test_large_code_passes(void)
 /* Random bytes, and a good message with bytes changed or cut off: refused or taken, never worse. */
 static void test_nonsense(void)
 {
-    static const uint8_t good[] = {0x0a, 1, 's', 0x1a, 15, 0x0a, 1, 'c', 0x32, 6,
-                                   0x0a, 1, 'K', 0x12, 1, 'v', 0x2a, 0, 0x48, 1};
+    static const uint8_t good[] = {0x0a, 1, 's', 0x1a, 15, 0x0a, 1,    'c', 0x32, 6,
+                                   0x0a, 1, 'K', 0x12, 1,  'v',  0x2a, 0,   0x48, 1};
     uint8_t wire[sizeof good];
     uint32_t x = 12345;
     for (int i = 0; i < 200000; i++) {

@@ -300,9 +300,8 @@ static void ping_fails(uint32_t response_bytes, int64_t seconds, int32_t nanos, 
     delay.seconds = seconds;
     delay.nanos = nanos;
     request.delay = &delay;
-    Pyexec__V1__PingResponse *r =
-        (void *)client_unary(channel, PING, &request.base,
-                             &pyexec__v1__ping_response__descriptor, &status, &reason);
+    Pyexec__V1__PingResponse *r = (void *)client_unary(
+        channel, PING, &request.base, &pyexec__v1__ping_response__descriptor, &status, &reason);
     CHECK_EQ_INT(status, fails ? GRPC_STATUS_INVALID_ARGUMENT : GRPC_STATUS_OK);
     CHECK_EQ_INT(r != NULL, !fails);
     if (r != NULL) {
@@ -331,10 +330,9 @@ static int health(const char *service, grpc_status_code *ret_status)
     const char *reason;
     Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     request.service = (char *)service;
-    Grpc__Health__V1__HealthCheckResponse *r =
-        (void *)client_unary(channel, CHECK_HEALTH, &request.base,
-                             &grpc__health__v1__health_check_response__descriptor, ret_status,
-                             &reason);
+    Grpc__Health__V1__HealthCheckResponse *r = (void *)client_unary(
+        channel, CHECK_HEALTH, &request.base, &grpc__health__v1__health_check_response__descriptor,
+        ret_status, &reason);
     int status = r ? (int)r->status : -1;
     if (r != NULL) {
         grpc__health__v1__health_check_response__free_unpacked(r, NULL);

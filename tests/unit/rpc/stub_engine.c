@@ -335,29 +335,29 @@ int engine_pack_heartbeat(const struct engine_attachment *a, struct buf *out)
 
 /* --- methods that answer once: an empty response, or the fault that session_id asks for ------------- */
 
-#define ANSWER(name, prefix, Request, Response)                                                 \
-    ENGINE_UNARY(name, Request)                                                                 \
-    {                                                                                           \
-        Pyexec__V1__##Response response;                                                        \
-        pyexec__v1__##prefix##_response__init(&response);                                       \
-        (void)engine;                                                                           \
-        (void)caller;                                                                           \
-        (void)request;                                                                          \
-        done(ctx, &response.base, NULL);                                                        \
+#define ANSWER(name, prefix, Request, Response)           \
+    ENGINE_UNARY(name, Request)                           \
+    {                                                     \
+        Pyexec__V1__##Response response;                  \
+        pyexec__v1__##prefix##_response__init(&response); \
+        (void)engine;                                     \
+        (void)caller;                                     \
+        (void)request;                                    \
+        done(ctx, &response.base, NULL);                  \
     }
-#define ANSWER_SESSION(name, prefix, Request, Response)                                         \
-    ENGINE_UNARY(name, Request)                                                                 \
-    {                                                                                           \
-        struct err err = {0};                                                                   \
-        Pyexec__V1__##Response response;                                                        \
-        pyexec__v1__##prefix##_response__init(&response);                                       \
-        (void)engine;                                                                           \
-        (void)caller;                                                                           \
-        if (fault_of(request->session_id, &err) < 0) {                                          \
-            done(ctx, NULL, &err);                                                              \
-        } else {                                                                                \
-            done(ctx, &response.base, NULL);                                                    \
-        }                                                                                       \
+#define ANSWER_SESSION(name, prefix, Request, Response)   \
+    ENGINE_UNARY(name, Request)                           \
+    {                                                     \
+        struct err err = {0};                             \
+        Pyexec__V1__##Response response;                  \
+        pyexec__v1__##prefix##_response__init(&response); \
+        (void)engine;                                     \
+        (void)caller;                                     \
+        if (fault_of(request->session_id, &err) < 0) {    \
+            done(ctx, NULL, &err);                        \
+        } else {                                          \
+            done(ctx, &response.base, NULL);              \
+        }                                                 \
     }
 
 ANSWER(create_session, create_session, CreateSessionRequest, CreateSessionResponse)
@@ -396,7 +396,8 @@ void engine_open_file(struct engine *engine, const struct engine_caller *caller,
 
 ENGINE_UNARY(interrupt_execution, InterruptExecutionRequest)
 {
-    Pyexec__V1__InterruptExecutionResponse response = PYEXEC__V1__INTERRUPT_EXECUTION_RESPONSE__INIT;
+    Pyexec__V1__InterruptExecutionResponse response =
+        PYEXEC__V1__INTERRUPT_EXECUTION_RESPONSE__INIT;
     (void)caller;
     LIST_FOREACH (it, &engine->executions) {
         struct execution *x = LIST_CONTAINER(it, struct execution, node);

@@ -30,8 +30,8 @@ void stub_engine_free(struct engine *engine);
 /* What was seen; any thread. */
 uint64_t stub_engine_counter(struct engine *engine, enum engine_counter which);
 /* Loop thread. */
-unsigned stub_engine_attached(struct engine *engine);  /* attachments now */
-unsigned stub_engine_gone(struct engine *engine);      /* detached as gone, in all */
+unsigned stub_engine_attached(struct engine *engine); /* attachments now */
+unsigned stub_engine_gone(struct engine *engine);     /* detached as gone, in all */
 unsigned stub_engine_watchers(struct engine *engine);
 
 /* Loop thread: tells every watcher of one made-up session; false when none took it. */
