@@ -99,6 +99,12 @@ uint64_t log_room_locked(struct execlog *log)
     return unread < log->max_bytes ? log->max_bytes - unread : 0;
 }
 
+/* The first and the last event are always there and cost nothing of the bound. */
+static int64_t cost(const struct log_record *r)
+{
+    return r->kind == LOG_KIND_STARTED || r->kind == LOG_KIND_RESULT ? 0 : (int64_t)r->size;
+}
+
 static void account(struct execlog *log, bool tail, int64_t delta)
 {
     uint64_t *bytes = tail ? &log->tail_bytes : &log->head_bytes;
@@ -120,9 +126,9 @@ static void trim(struct execlog *log)
             break;
         }
         if (!log->block) {
-            log->dropped += r->size;
+            log->dropped += (uint64_t)cost(r);
         }
-        account(log, true, -(int64_t)r->size);
+        account(log, true, -cost(r));
         log_block_unref(log, r->block);
         log_deque_pop(&log->tail);
     }
@@ -156,7 +162,7 @@ static struct log_record *add_record(struct execlog *log, enum log_kind kind, ui
     };
     b->refs++;
     b->used += size;
-    account(log, tail, size);
+    account(log, tail, cost(r));
     return r;
 }
 

@@ -140,6 +140,7 @@ struct process {
     int wait_status;
     const char *broken; /* the rule of the control protocol that it broke, static, or NULL */
     bool vanished; /* its reaper is gone: nobody will ever report its end */
+    bool unseen;   /* it ended, and nobody saw how */
     uint64_t cpu_user_ns;
     uint64_t cpu_system_ns;
     uint64_t max_rss_bytes;

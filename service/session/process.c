@@ -233,6 +233,7 @@ void process_exited(struct process *p, const Pyexec__Internal__ZygoteExited *fac
     p->exited = true;
     p->signals_pending = 0;
     p->wait_status = facts->wait_status;
+    p->unseen = facts->status_unknown;
     p->cpu_user_ns = facts->cpu_user_ns;
     p->cpu_system_ns = facts->cpu_system_ns;
     p->max_rss_bytes = facts->max_rss_bytes;

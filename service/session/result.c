@@ -232,11 +232,17 @@ void result_from_exit(struct execution *x, const struct process *p)
 {
     struct draft d;
     char broke[128];
+    bool act = x->cause != CAUSE_NONE && p->kill_sent;
     begin(&d, x);
-    fill_usage(&d, p->cpu_user_ns, p->cpu_system_ns, p->max_rss_bytes);
-    if (p->vanished) {
+    if (!p->unseen) {
+        fill_usage(&d, p->cpu_user_ns, p->cpu_system_ns, p->max_rss_bytes);
+    }
+    if (p->unseen && act) {
+        own_act(&d, x->cause);
+    } else if (p->vanished || p->unseen) {
         d.m.status = STATUS(SERVER_ERROR);
-        note(&d, "the server lost the interpreter's process");
+        note(&d, p->unseen ? "the interpreter ended, and how is not known"
+                           : "the server lost the interpreter's process");
     } else {
         status_from_kernel(&d, p->wait_status);
         bool killed = WIFSIGNALED(p->wait_status);
@@ -245,7 +251,7 @@ void result_from_exit(struct execution *x, const struct process *p)
             (void)snprintf(broke, sizeof broke, "the session broke its control protocol: it %s",
                            p->broken);
             note(&d, broke);
-        } else if (killed && p->kill_sent && x->cause != CAUSE_NONE) {
+        } else if (killed && act) {
             own_act(&d, x->cause);
         }
     }

@@ -170,6 +170,14 @@ static void on_ready(struct zygote *z, const struct wire_frame *f)
     if (m == NULL) {
         return;
     }
+    if (m->error[0] != '\0') { /* it exits now, and its end starts another one, ever later */
+        struct err err = {0};
+        (void)err_set(&err, ERR_FORK_FAILED, "%s", m->error);
+        log_err(LOG_ERROR, "zygote.unusable", NULL, &err);
+        engine_report_ready(e, &err);
+        pyexec__internal__zygote_ready__free_unpacked(m, NULL);
+        return;
+    }
     if (e->zygotes.facts != NULL) {
         pyexec__internal__zygote_ready__free_unpacked(e->zygotes.facts, NULL);
     }
@@ -567,10 +575,9 @@ void zygotes_hung(struct zygote *z)
         return;
     }
     log_event(LOG_ERROR, "zygote.hung", (char *)NULL);
-    Pyexec__Internal__ZygoteSignal m = PYEXEC__INTERNAL__ZYGOTE_SIGNAL__INIT;
+    Pyexec__Internal__ZygoteKill m = PYEXEC__INTERNAL__ZYGOTE_KILL__INIT;
     m.pid = z->pid;
-    m.signal = SIGKILL;
-    (void)channel_send(&e->zygotes.launcher, ZYGOTE_FRAME_SIGNAL, &m.base, NULL, 0);
+    (void)channel_send(&e->zygotes.launcher, ZYGOTE_FRAME_KILL, &m.base, NULL, 0);
 }
 
 /* Called again whenever something went: zygotes first (end of file is their order to go), then the
