@@ -166,6 +166,8 @@ int show_event(void *ctx, const struct pyexec_event *e)
         }
     } else if (e->kind == PYEXEC_EVENT_INPUT_REQUEST && show->feed != NULL) {
         feed_request(show->feed, e->input_request.password);
+        /* Whoever types the answer ends the line with Enter, where it can be seen. */
+        show->last_byte = e->input_request.password ? show->last_byte : '\n';
     }
     return show->json ? show_json(show, e) : show_text(show, e);
 }
