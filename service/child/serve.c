@@ -87,9 +87,8 @@ static int serve_run(struct wire_frame *f)
         }
         return -1;
     }
-    bool asks = m->has_stdin &&
-                m->stdin_mode ==
-                    PYEXEC__V1__EXECUTION_SPEC__STDIN_MODE__STDIN_MODE_STREAM;
+    bool asks =
+        m->has_stdin && m->stdin_mode == PYEXEC__V1__EXECUTION_SPEC__STDIN_MODE__STDIN_MODE_STREAM;
     if (!m->has_stdin) {
         set_no_input();
     }

@@ -157,8 +157,7 @@ PyObject *display_emit(PyObject *module, PyObject *args)
     data.update = update != 0;
     int r = 0;
     if (data.bundle != NULL && data.display_id != NULL) {
-        Py_BEGIN_ALLOW_THREADS
-        r = channel_send_message(SESSION_FRAME_DISPLAY, &m.base);
+        Py_BEGIN_ALLOW_THREADS r = channel_send_message(SESSION_FRAME_DISPLAY, &m.base);
         Py_END_ALLOW_THREADS
     }
     arena_release(&arena);

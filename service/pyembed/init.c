@@ -82,8 +82,8 @@ static int check_python(const char *python, struct err *err)
         return err_set(err, ERR_INVALID_FIELD, "python \"%s\" is not a program with a full path",
                        python);
     }
-    int n = snprintf(path, sizeof path, "%.*s/../lib/python" VERSION, (int)(slash - python),
-                     python);
+    int n =
+        snprintf(path, sizeof path, "%.*s/../lib/python" VERSION, (int)(slash - python), python);
     struct stat st;
     if (n < 0 || (size_t)n >= sizeof path || stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
         return err_set(err, ERR_INVALID_FIELD,
@@ -158,8 +158,8 @@ static int keep(void)
     k->compile = attribute_of("builtins", "compile");
     k->ast_expr = attribute_of("_ast", "Expr");
     k->ast_expression = attribute_of("_ast", "Expression");
-    if (k->ast_expr == NULL || k->ast_expression == NULL || k->builtins == NULL || k->sys == NULL || k->main == NULL || k->environ == NULL ||
-        k->compile == NULL) {
+    if (k->ast_expr == NULL || k->ast_expression == NULL || k->builtins == NULL || k->sys == NULL ||
+        k->main == NULL || k->environ == NULL || k->compile == NULL) {
         return -1;
     }
     k->globals = PyModule_GetDict(k->main);

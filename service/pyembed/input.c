@@ -111,12 +111,11 @@ static int wait_for_input(void)
         struct pollfd p = {.fd = 0, .events = POLLIN};
         int r;
         int error;
-        Py_BEGIN_ALLOW_THREADS
-        r = ppoll(&p, 1, NULL, &before);
+        Py_BEGIN_ALLOW_THREADS r = ppoll(&p, 1, NULL, &before);
         error = errno;
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        Py_END_ALLOW_THREADS
-        if (r >= 0 || error != EINTR) {
+        Py_END_ALLOW_THREADS if (r >= 0 || error != EINTR)
+        {
             return 0; /* data, end of file, or an error that read() will name */
         }
     }

@@ -17,24 +17,24 @@ enum kind {
 };
 
 /* X(module, name, kind) */
-#define WRAPPED(X)                                \
-    X(posix, write, WRITES)                       \
-    X(posix, writev, WRITES)                      \
-    X(posix, pwrite, WRITES)                      \
-    X(posix, pwritev, WRITES)                     \
-    X(posix, sendfile, WRITES)                    \
-    X(posix, splice, OTHER)                       \
-    X(posix, copy_file_range, OTHER)              \
-    X(posix, system, OTHER)                       \
-    X(posix, fork, STARTS)                        \
-    X(posix, forkpty, STARTS)                     \
-    X(posix, posix_spawn, STARTS)                 \
-    X(posix, posix_spawnp, STARTS)                \
-    X(posix, wait, WAITS)                         \
-    X(posix, wait3, WAITS)                        \
-    X(posix, wait4, WAITS)                        \
-    X(posix, waitid, OTHER)                       \
-    X(posix, waitpid, WAITS)                      \
+#define WRAPPED(X)                   \
+    X(posix, write, WRITES)          \
+    X(posix, writev, WRITES)         \
+    X(posix, pwrite, WRITES)         \
+    X(posix, pwritev, WRITES)        \
+    X(posix, sendfile, WRITES)       \
+    X(posix, splice, OTHER)          \
+    X(posix, copy_file_range, OTHER) \
+    X(posix, system, OTHER)          \
+    X(posix, fork, STARTS)           \
+    X(posix, forkpty, STARTS)        \
+    X(posix, posix_spawn, STARTS)    \
+    X(posix, posix_spawnp, STARTS)   \
+    X(posix, wait, WAITS)            \
+    X(posix, wait3, WAITS)           \
+    X(posix, wait4, WAITS)           \
+    X(posix, waitid, OTHER)          \
+    X(posix, waitpid, WAITS)         \
     X(_posixsubprocess, fork_exec, STARTS)
 
 enum wrapped_index {
@@ -92,12 +92,12 @@ static PyObject *call(enum wrapped_index i, enum kind kind, PyObject *const *arg
     return result;
 }
 
-#define FUNCTION(module, name, kind)                                                            \
-    static PyObject *wrapped_##module##_##name(PyObject *self, PyObject *const *args,           \
-                                               Py_ssize_t count, PyObject *names)               \
-    {                                                                                           \
-        (void)self;                                                                             \
-        return call(INDEX_##module##_##name, kind, args, count, names);                         \
+#define FUNCTION(module, name, kind)                                                  \
+    static PyObject *wrapped_##module##_##name(PyObject *self, PyObject *const *args, \
+                                               Py_ssize_t count, PyObject *names)     \
+    {                                                                                 \
+        (void)self;                                                                   \
+        return call(INDEX_##module##_##name, kind, args, count, names);               \
     }
 WRAPPED(FUNCTION)
 #undef FUNCTION
@@ -128,9 +128,8 @@ static int wrap(enum wrapped_index i, PyObject *os)
     } else {
         originals[i] = original;
         const PyMethodDef *def = ((PyCFunctionObject *)original)->m_ml;
-        definitions[i] =
-            (PyMethodDef){def->ml_name, (PyCFunction)(void (*)(void))rows[i].function,
-                          METH_FASTCALL | METH_KEYWORDS, def->ml_doc};
+        definitions[i] = (PyMethodDef){def->ml_name, (PyCFunction)(void (*)(void))rows[i].function,
+                                       METH_FASTCALL | METH_KEYWORDS, def->ml_doc};
         wrapper = pyembed_wrap_function(&definitions[i], module);
         r = wrapper == NULL ? -1 : PyObject_SetAttrString(module, rows[i].name, wrapper);
         if (r == 0 && PyObject_HasAttrString(os, rows[i].name)) {

@@ -14,13 +14,13 @@ PyObject *pyembed_wrap_function(PyMethodDef *def, PyObject *module);
 struct pyembed_kept {
     PyObject *builtins; /* the module */
     PyObject *sys;
-    PyObject *main;     /* the module __main__ */
-    PyObject *globals;  /* its dict */
-    PyObject *environ;  /* os.environ */
-    PyObject *compile;  /* builtins.compile */
-    PyObject *ast_expr; /* types of the ast module: Expr */
+    PyObject *main;           /* the module __main__ */
+    PyObject *globals;        /* its dict */
+    PyObject *environ;        /* os.environ */
+    PyObject *compile;        /* builtins.compile */
+    PyObject *ast_expr;       /* types of the ast module: Expr */
     PyObject *ast_expression; /* and Expression */
-    PyObject *support;  /* dict of support.py */
+    PyObject *support;        /* dict of support.py */
 };
 extern struct pyembed_kept pyembed_kept;
 

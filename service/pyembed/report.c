@@ -68,8 +68,7 @@ static char *line_text(PyObject *file, int line, struct arena *arena)
 }
 
 static Pyexec__V1__TracebackFrame *frame_of(PyTracebackObject *t,
-                                            const struct report_source *source,
-                                            struct arena *arena)
+                                            const struct report_source *source, struct arena *arena)
 {
     Pyexec__V1__TracebackFrame *f = arena_alloc(arena, sizeof *f);
     if (f == NULL) {
@@ -213,7 +212,8 @@ static char *ipython_traceback(struct result *r, PyObject *value, PyObject *trac
         step_done();
     } else if (s == NULL) {
         char *why = text_of_error(&r->arena);
-        result_warn(r, "traceback_style IPYTHON is not available here, the traceback is Python's: %s",
+        result_warn(r,
+                    "traceback_style IPYTHON is not available here, the traceback is Python's: %s",
                     why == NULL ? "no memory" : why);
     }
     return s;
@@ -228,9 +228,9 @@ static char *traceback_text(struct result *r, PyObject *value, PyObject *trace,
         s = ipython_traceback(r, value, shown);
     }
     if (s == NULL && !interrupted) {
-        PyObject *text = pyembed_support("report", "OOnOO", value, shown,
-                                         (Py_ssize_t)depth_of(trace), source->filename,
-                                         source->path);
+        PyObject *text =
+            pyembed_support("report", "OOnOO", value, shown, (Py_ssize_t)depth_of(trace),
+                            source->filename, source->path);
         s = text == NULL ? NULL : text_of(text, RESULT_TRACEBACK_MAX, &r->arena);
         Py_XDECREF(text);
         step_done();
@@ -247,8 +247,7 @@ void report_exception(struct result *r, PyObject *value, const struct report_sou
     interrupted = false;
     r->done.exc_type = or_empty(text_of_type(Py_TYPE(value), &r->arena));
     add_frames(r, trace, source); /* runs no user code: before what may be interrupted */
-    r->done.exc_message =
-        or_empty(user_text(value, "exception", RESULT_MESSAGE_MAX, &r->arena));
+    r->done.exc_message = or_empty(user_text(value, "exception", RESULT_MESSAGE_MAX, &r->arena));
     add_args(r, value);
     add_attributes(r, value);
     r->done.exc_info = &r->exc_info;

@@ -62,9 +62,8 @@ static int make_source(struct run *run)
         return -1;
     }
     const ProtobufCBinaryData *code = &run->message->code;
-    PyObject *known =
-        pyembed_support("add_source", "OOy#", run->source.filename, run->source.path,
-                        (const char *)code->data, (Py_ssize_t)code->len);
+    PyObject *known = pyembed_support("add_source", "OOy#", run->source.filename, run->source.path,
+                                      (const char *)code->data, (Py_ssize_t)code->len);
     if (known == NULL) {
         PyErr_Clear(); /* tracebacks lack their lines, no more */
     }

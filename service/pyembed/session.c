@@ -54,8 +54,7 @@ int session_python_start(bool branch, struct err *err)
 void session_python_warm_up(const char *code)
 {
     PyObject *space = PyDict_New();
-    if (space != NULL &&
-        PyDict_SetItemString(space, "__builtins__", pyembed_kept.builtins) == 0) {
+    if (space != NULL && PyDict_SetItemString(space, "__builtins__", pyembed_kept.builtins) == 0) {
         Py_XDECREF(PyRun_String(code, Py_file_input, space, space));
     }
     Py_XDECREF(space);

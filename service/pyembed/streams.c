@@ -63,11 +63,10 @@ int streams_write(unsigned which, const char *data, size_t n)
     while (n > 0) {
         ssize_t w;
         int error;
-        Py_BEGIN_ALLOW_THREADS
-        w = write_piece(which, data, n);
+        Py_BEGIN_ALLOW_THREADS w = write_piece(which, data, n);
         error = errno;
-        Py_END_ALLOW_THREADS
-        if (w < 0 && error != EINTR) {
+        Py_END_ALLOW_THREADS if (w < 0 && error != EINTR)
+        {
             errno = error;
             PyErr_SetFromErrno(PyExc_OSError);
             return -1;
@@ -186,10 +185,8 @@ static PyMethodDef output_methods[] = {
 };
 
 static PyGetSetDef output_getset[] = {
-    {"closed", get_closed, NULL, NULL, NULL},
-    {"name", get_name, NULL, NULL, NULL},
-    {"mode", get_mode, NULL, NULL, NULL},
-    {"raw", get_raw, NULL, NULL, NULL},
+    {"closed", get_closed, NULL, NULL, NULL}, {"name", get_name, NULL, NULL, NULL},
+    {"mode", get_mode, NULL, NULL, NULL},     {"raw", get_raw, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -518,7 +515,8 @@ int streams_new_stdin(void)
     if (stream == NULL) {
         return -1;
     }
-    int r = PySys_SetObject("stdin", stream) < 0 || PySys_SetObject("__stdin__", stream) < 0 ? -1 : 0;
+    int r =
+        PySys_SetObject("stdin", stream) < 0 || PySys_SetObject("__stdin__", stream) < 0 ? -1 : 0;
     Py_DECREF(stream);
     return r;
 }

@@ -31,8 +31,7 @@ static PyTypeObject *bootstrap_type;
 
 /* What a new thread calls first: it knows the run, then calls the user's function. */
 struct bootstrap {
-    PyObject_HEAD
-    PyObject *function;
+    PyObject_HEAD PyObject *function;
     uint64_t run;
 };
 
@@ -160,8 +159,7 @@ void threads_run_begin(uint64_t run)
 
 void threads_run_end(void)
 {
-    Py_BEGIN_ALLOW_THREADS
-    struct timespec end;
+    Py_BEGIN_ALLOW_THREADS struct timespec end;
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += END_WAIT_SECONDS;
     pthread_mutex_lock(&state.lock);

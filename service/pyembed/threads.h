@@ -25,6 +25,7 @@ bool threads_write_begin(void);
 void threads_write_end(void);
 
 bool threads_is_main(void);
-unsigned threads_alive(void); /* started through Python and not ended, the main thread not counted */
+unsigned
+threads_alive(void); /* started through Python and not ended, the main thread not counted */
 
 #endif

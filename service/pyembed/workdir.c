@@ -57,8 +57,8 @@ void workdir_write_source(struct result *r, const char *name, const void *source
     FD_AUTO int file = -1;
     if (dir >= 0) {
         /* Not through a link, and never waiting for the reader of a pipe that lies there. */
-        file = openat(dir, name,
-                      O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+        file = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+                      0644);
     }
     int error = file < 0 ? errno : 0;
     if (file >= 0) {
@@ -108,9 +108,9 @@ static void add_file(struct workdir_snapshot *s, const char *path, const struct 
         s->full = true;
         return;
     }
-    s->files[s->len++] = (struct file){
-        copy, (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec, (uint64_t)st->st_size,
-        st->st_ino};
+    s->files[s->len++] =
+        (struct file){copy, (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+                      (uint64_t)st->st_size, st->st_ino};
 }
 
 /* `path` holds the directory's name from the working directory on, `len` bytes, and has PATH_MAX
@@ -134,8 +134,8 @@ static void walk(struct workdir_snapshot *s, int take_fd, char *path, size_t len
         if (S_ISREG(st.st_mode)) {
             add_file(s, path, &st);
         } else if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX) {
-            int below = openat(dirfd(d), e->d_name,
-                               O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            int below =
+                openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
             if (below >= 0) {
                 strcpy(path + len + n, "/");
                 walk(s, below, path, len + n + 1, depth + 1);
