@@ -149,7 +149,7 @@ struct pyexec_result {
     uint64_t execution_count;
     const char *exc_type;
     const char *exc_message;
-    const char *traceback; /* whole, as Python prints it, newline at the end */
+    const char *traceback; /* whole, as Python prints it, but for the last newline */
     const struct pyexec_frame *frames;
     size_t n_frames;
     struct pyexec_bundle value; /* of the last expression */

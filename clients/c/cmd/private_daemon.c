@@ -139,8 +139,9 @@ static void keep(const struct private_daemon *d, const struct paths *p, int life
         (void)dup2(null, fd);
     }
     int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-    if (pidfd >= 0) {
-        (void)daemon_ended(pidfd, lifeline, -1);
+    if (pidfd < 0 || daemon_ended(pidfd, lifeline, -1)) {
+        /* It failed: its log stays until the command has shown it. */
+        (void)daemon_ended(-1, lifeline, -1);
     }
     if (pid > 0) {
         end_daemon(pid, pidfd);

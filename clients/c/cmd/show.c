@@ -73,7 +73,7 @@ static int show_bundle(struct show *show, const struct pyexec_bundle *bundle)
     return 0;
 }
 
-static void say_status(const struct show *show, const struct pyexec_result *r)
+static void say_status(const struct pyexec_result *r)
 {
     switch (r->status) {
     case PYEXEC_STATUS_TIMEOUT_ERROR:
@@ -99,11 +99,6 @@ static void say_status(const struct show *show, const struct pyexec_result *r)
     for (size_t i = 0; i < r->n_warnings; i++) {
         cli_say("warning: %s", r->warnings[i]);
     }
-    if (r->dropped_bytes > 0) {
-        cli_say("%" PRIu64 " bytes of output were dropped; --max-output keeps more",
-                r->dropped_bytes);
-    }
-    (void)show;
 }
 
 static int show_result(struct show *show, const struct pyexec_result *r)
@@ -120,9 +115,7 @@ static int show_result(struct show *show, const struct pyexec_result *r)
             return -1;
         }
     }
-    if (!show->quiet_exits) {
-        say_status(show, r);
-    }
+    say_status(r);
     return 0;
 }
 

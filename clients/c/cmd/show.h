@@ -13,7 +13,6 @@ struct feed;
 struct show {
     bool json;         /* each event as one line; else the streams as they are */
     bool value;        /* print the value of the last expression (text/plain) */
-    bool quiet_exits;  /* say nothing of crashes and limits: the caller does */
     struct feed *feed; /* told of input requests; may be NULL */
     char last_byte;    /* of what was shown; '\n' at first */
     int write_errno;   /* 0 unless stdout or stderr could not be written */

@@ -31,9 +31,10 @@ static int run(struct pyexec_client *client, const char *session_id, const char 
         return fail(&err);
     }
     const struct pyexec_part *value = pyexec_bundle_find(&result->value, "text/plain");
-    (void)printf("%s, value %.*s\n%s", pyexec_status_name(result->status),
+    (void)printf("%s, value %.*s\n%s%s", pyexec_status_name(result->status),
                  value != NULL ? (int)value->len : 4,
-                 value != NULL ? (const char *)value->data : "none", result->traceback);
+                 value != NULL ? (const char *)value->data : "none", result->traceback,
+                 result->traceback[0] != '\0' ? "\n" : "");
     pyexec_result_free(result);
     return 0;
 }
