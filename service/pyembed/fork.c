@@ -57,11 +57,11 @@ static int helper(void *arg)
     if (pid == 0) {
         f->is_branch = true;
         (void)setcontext(&f->resume);
-        _exit(127);
+        return 127;
     }
     f->pid = pid;
     f->error = errno;
-    _exit(0);
+    return 0; /* of clone's function: the helper ends, and nothing else does */
 }
 
 /* 0 in the parent with *ret_pid, 1 in the branch, or a negative errno. Signals are blocked. */

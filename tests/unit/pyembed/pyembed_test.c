@@ -10,6 +10,13 @@
 #include "service/pyembed/text.h"
 #include "tests/support/check.h"
 
+/* CPython keeps what it has for the life of the process: not a leak of ours. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libpython3\n";
+}
+
 static void test_arena_has_a_maximum(void)
 {
     struct arena a;
