@@ -162,6 +162,7 @@ const struct command cmd_run = {
     "FILE|-",
     "run a Python file",
     "Runs a Python file and streams its stdout to stdout and its stderr to stderr as they come.\n"
+    "It runs where the server is, in a directory of its own that goes with the session.\n"
     "Ctrl-C interrupts the code, a second one kills it. Exit code: 0 ok, 1 exception, 124 time\n"
     "limit, 130 interrupted, the code's own after sys.exit, 128+signal after a crash, 125 when\n"
     "the service failed.",

@@ -123,8 +123,9 @@ static void take_failure(struct shell *sh, struct show *show, const struct pyexe
         restart(sh);
     }
     /* Without a server, or without somewhere to write, there is nothing to go on with. */
-    sh->leave = signals_stopping() || show->write_errno != 0 ||
-                err->code == PYEXEC_CODE_UNAVAILABLE || err->code == PYEXEC_CODE_NOT_FOUND;
+    bool unreachable = err->code == PYEXEC_CODE_UNAVAILABLE && err->reason[0] == '\0';
+    sh->leave = signals_stopping() || show->write_errno != 0 || unreachable ||
+                err->code == PYEXEC_CODE_NOT_FOUND;
 }
 
 static void run_block(struct shell *sh)

@@ -43,5 +43,9 @@ int source_read(const char *path, struct buf *source)
         cli_say("%s is not Python source: it must be UTF-8 without NUL bytes", path);
         return -1;
     }
+    /* Python takes a byte order mark in a file, not in a text. */
+    if (source->len >= 3 && memcmp(source->data, "\xef\xbb\xbf", 3) == 0) {
+        buf_consume(source, 3);
+    }
     return buf_append(source, "", 1);
 }
