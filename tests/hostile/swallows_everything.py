@@ -2,6 +2,6 @@
 while True:
     try:
         while True:
-            pass
+            exec("while True: pass")
     except BaseException:
         pass

@@ -56,7 +56,7 @@ def test_a_lost_connection_counts_as_gone(client, daemon, session):
 def test_code_that_swallows_the_interrupt_is_killed_after_the_grace(own_daemon):
     client = own_daemon.connect(own_daemon("--interrupt-grace", "200ms"))
     with client.session() as session:
-        code = "print('on')\nwhile True:\n    try:\n        while True: pass\n" \
+        code = "print('on')\nwhile True:\n    try:\n        exec('while 1: pass')\n" \
                "    except BaseException: pass"
         stream = client.stream(code, session)
         stream.until_output(b"on\n")

@@ -86,12 +86,13 @@ def interruptible(daemon, code, *arguments):
                                stderr=subprocess.PIPE)
     process.stdin.write(code.encode())
     process.stdin.close()
+    process.stdin = None  # communicate() would flush it
     assert process.stdout.readline() == b"on\n"
     return process
 
 
 def test_ctrl_c_interrupts_the_code(daemon):
-    process = interruptible(daemon, "print('on')\ntry:\n    while True: pass\nfinally:\n"
+    process = interruptible(daemon, "print('on')\ntry:\n    exec('while 1: pass')\nfinally:\n"
                                     "    print('tidied')")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=WATCHDOG)
@@ -100,7 +101,7 @@ def test_ctrl_c_interrupts_the_code(daemon):
 
 
 def test_ctrl_c_twice_kills_the_code(daemon):
-    process = interruptible(daemon, "print('on')\nwhile True:\n    try:\n        while True: pass\n"
+    process = interruptible(daemon, "print('on')\nwhile True:\n    try:\n        exec('while 1: pass')\n"
                                     "    except KeyboardInterrupt: print('no')")
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == b"no\n"

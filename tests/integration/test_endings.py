@@ -51,7 +51,7 @@ ENDINGS = {
     "abort": Ending("import os\nprint('a')\nos.abort()", "CRASHED", "a\n", signal=signal.SIGABRT),
     "endless": Limited("print('a')\nwhile True: pass", "TIMEOUT_ERROR", "a\n", alive=None),
     "endless, interrupt swallowed": Limited(
-        "print('a')\nwhile True:\n    try:\n        while True: pass\n"
+        "print('a')\nwhile True:\n    try:\n        exec('while 1: pass')\n"
         "    except KeyboardInterrupt: print('b')", "TIMEOUT_ERROR", "a\nb\n"),
     "SIGSTOP": Limited("import os, signal\nprint('a')\nos.kill(os.getpid(), signal.SIGSTOP)",
                        "TIMEOUT_ERROR", "a\n"),

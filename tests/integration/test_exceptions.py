@@ -24,7 +24,7 @@ HOSTILE = {
                             "    msg = obj = name\nraise E('x')", "E", "x"),
     "metaclass lies about the name": (
         "class M(type):\n    __name__ = property(lambda s: 1/0)\n"
-        "    __qualname__ = __module__ = __name__\nclass E(Exception, metaclass=M): pass\n"
+        "    __module__ = __name__\nclass E(Exception, metaclass=M): pass\n"
         "raise E('x')", "E", "x"),
     "name with newlines": ("E = type('OK\\nOK', (Exception,), {})\nraise E('x')", "OK\nOK", "x"),
     "cause is its own": ("e = ValueError('x')\ne.__cause__ = e\nraise e", "ValueError", "x"),
@@ -105,7 +105,8 @@ def test_a_message_that_never_ends_is_cut_off_by_the_report_limit(client):
     """str() of the exception loops for ever, in code that had no time limit of its own."""
     code = "class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E"
     got = client.execute(code)
-    assert got.status in ("ERROR", "TIMEOUT_ERROR", "CRASHED"), got.result
+    assert got.status == "CRASHED", got.result
+    assert any("report" in w for w in got.result.warnings), got.result.warnings
 
 
 def test_a_message_that_exits_is_no_ok(client):
@@ -115,7 +116,6 @@ def test_a_message_that_exits_is_no_ok(client):
 
 
 SOURCES = {
-    "NUL byte": ("print('a')\0", ("SyntaxError", "ValueError")),
     "syntax": ("def f(:", ("SyntaxError",)),
     "tabs": ("if 1:\n\tx=1\n        y=2", ("TabError",)),
     "indent": ("  x = 1", ("IndentationError",)),

@@ -92,7 +92,7 @@ def test_kill_ends_the_interpreter(client, session):
 
 
 def test_kill_after_turns_an_interrupt_into_a_kill(client, session):
-    code = "print('on')\nwhile True:\n    try:\n        while True: pass\n" \
+    code = "print('on')\nwhile True:\n    try:\n        exec('while 1: pass')\n" \
            "    except KeyboardInterrupt: print('no')"
     stream = running(client, session, code)
     client.interrupt(session, kill_after=0.2)
@@ -103,7 +103,7 @@ def test_kill_after_turns_an_interrupt_into_a_kill(client, session):
 
 
 def test_a_swallowed_interrupt_without_kill_after_lets_the_code_go_on(client, session):
-    code = "print('on')\ntry:\n    while True: pass\nexcept KeyboardInterrupt: print('caught')\n" \
+    code = "print('on')\ntry:\n    exec('while 1: pass')\nexcept KeyboardInterrupt: print('caught')\n" \
            "print('end')"
     stream = running(client, session, code)
     client.interrupt(session)

@@ -42,6 +42,7 @@ class Model:
         self.sessions = []
         self.deleted = []
         self.finished = []  # (session id, execution id, stdout, status name)
+        self.history = []  # what was done last, for the message of a failure
         self.steps = {
             self.create: 4, self.delete: 3, self.restart: 2, self.put: 20, self.get: 20,
             self.throw_away: 5, self.raise_error: 4, self.crash: 2, self.run_on_dead: 2,
@@ -52,7 +53,9 @@ class Model:
     # --- help ----------------------------------------------------------------------------------
     def any_session(self, alive=None):
         found = [s for s in self.sessions if alive is None or s.alive == alive]
-        return self.rng.choice(found) if found else None
+        session = self.rng.choice(found) if found else None
+        self.history.append(f"  on {session.id}" if session else "  on none")
+        return session
 
     def remember(self, outcome):
         self.finished.append((outcome.session_id, outcome.execution_id, outcome.stdout,
@@ -144,7 +147,7 @@ class Model:
     def waiting(self, session):
         """An execution that runs until it is interrupted."""
         stream = self.client.stream(
-            "print('waiting')\ntry:\n    import time\n    while True: time.sleep(100)\n"
+            "import time\ntry:\n    print('waiting')\n    while True: time.sleep(100)\n"
             "except KeyboardInterrupt:\n    print('woken'); raise", session.id, reattach_grace=60)
         stream.until_output(b"waiting\n")
         return stream
@@ -222,11 +225,14 @@ class Model:
         for number in range(steps):
             step = self.rng.choices(names, weights)[0]
             if number in kill_at:
+                self.history.append("kill the zygote")
                 os.kill(self.daemon.zygote, signal.SIGKILL)
+            self.history.append(f"{number}: {step.__name__}")
+            del self.history[:-200]
             try:
                 step()
             except BaseException as e:
-                e.add_note(f"step {number} of {steps}: {step.__name__}")
+                e.add_note("\n".join([f"step {number} of {steps}, after:", *self.history]))
                 raise
         self.compare_list()
         for session in list(self.sessions):

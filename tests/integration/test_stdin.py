@@ -64,7 +64,7 @@ def test_getpass_asks_for_a_password(client, session):
 
 
 def test_repeating_a_write_is_harmless(client, session):
-    stream = client.stream("print(input())\nprint(input())", session, **STREAM)
+    stream = client.stream("import sys\nprint(sys.stdin.read())", session, **STREAM)
     stream.until(lambda o: o.started)
     key = stream.outcome.execution_id
     for _ in range(3):
@@ -73,7 +73,7 @@ def test_repeating_a_write_is_harmless(client, session):
     assert client.write_stdin(session, key, b"abc\ndef\n", offset=0).next_offset == 8
     last = client.write_stdin(session, key, eof=True, offset=8)
     assert last.closed
-    stream.finish().ok("abc\ndef\n")
+    stream.finish().ok("abc\ndef\n\n")
 
 
 def test_offset_beyond_what_is_accepted(client, session):

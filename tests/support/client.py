@@ -154,7 +154,7 @@ class Outcome:
             f"{list(self.result.warnings)}")
         if stdout is not None:
             wanted = stdout.encode() if isinstance(stdout, str) else stdout
-            assert self.stdout == wanted
+            assert self.stdout == wanted, f"{self.stdout[-500:]!r} where {wanted[-500:]!r} was due"
         return self
 
     def ok(self, stdout=None):
@@ -229,8 +229,8 @@ class Client:
                                     spec=make_spec(code, spec))
         return Stream(self.executions.Execute(request, **self._call(session, deadline)), Outcome())
 
-    def execute(self, code, session="", **fields):
-        return self.stream(code, session, **fields).finish()
+    def execute(self, code, session="", execution_id="", **fields):
+        return self.stream(code, session, execution_id, **fields).finish()
 
     def run(self, code, session="", execution_id="", deadline=RPC_TIMEOUT, **spec):
         request = ex.RunRequest(session_id=session, execution_id=execution_id,
