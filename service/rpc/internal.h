@@ -31,7 +31,14 @@ struct slot {
     grpc_byte_buffer *payload;
 };
 
-enum server_state { SERVER_RUNNING, SERVER_FLUSHING, SERVER_CUT, SERVER_CLOSING, SERVER_CLOSED };
+enum server_state {
+    SERVER_RUNNING,
+    SERVER_FLUSHING,
+    SERVER_GOING_AWAY,
+    SERVER_CUT,
+    SERVER_CLOSING,
+    SERVER_CLOSED,
+};
 
 struct rpc_server {
     /* Constant after rpc_server_new. */
@@ -65,7 +72,6 @@ struct rpc_server {
     struct engine_task down_task;
     bool down_done;
     bool listeners_closed;
-    bool lingering;
     bool timer_closed;
     struct engine_task idle_task; /* while stopping: the last call, or pending request, is gone */
     atomic_bool idle_posted;      /* any thread */

@@ -18,10 +18,15 @@
  *   - a batch that gRPC rejects can't be repeated: the call is cancelled instead;
  *   - its compression inflates 400 KB to 448 MB before a limit counts: identity only.
  *
- * Stop: RUNNING → FLUSHING (no new calls; watches end; executions' streams go on until their clients have
- * the result) → CUT after flush_ns, or a little after the last call: gRPC closes every connection (one
- * whose client is stuck would hold the stop for 20 s) → CLOSING: no call, no pending request is left; threads
- * are joined → CLOSED: the handles are closed. */
+ * Stop:
+ *   RUNNING → FLUSHING     no new connections; new calls are refused; watches end; executions' streams go on
+ *                          until their clients have taken the result
+ *           → GOING_AWAY   no call is left: gRPC sends GOAWAY and a ping, which a client answers only after
+ *                          it has read what was sent before (GOAWAY sent earlier lets gRPC close connections
+ *                          whose client has not read all yet), and closes each connection that answers
+ *           → CUT          flush_ns have passed: all connections are closed, calls or not
+ *           → CLOSING      no call, pending request or connection is left; threads are joined
+ *           → CLOSED       the handles are closed */
 #include "service/rpc/server.h"
 
 #include <grpc/grpc_posix.h>
@@ -37,7 +42,6 @@
 #include "service/rpc/internal.h"
 
 #define ADDRESSES_MAX (LISTENERS_MAX * (ADDRESS_TEXT_MAX + 1))
-#define LINGER_MS 200 /* for clients to close their side after the last call */
 
 static void step(struct rpc_server *server);
 
@@ -108,12 +112,19 @@ static grpc_server *create_grpc(const struct rpc_config *c)
         {GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 256 << 10},
     };
     enum { N = sizeof settings / sizeof *settings };
-    grpc_arg args[N];
+    grpc_arg args[N + 1];
     for (unsigned i = 0; i < N; i++) {
         args[i] = (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)settings[i].key};
         args[i].value.integer = settings[i].value;
     }
-    return grpc_server_create(&(grpc_channel_args){N, args}, NULL);
+    grpc_resource_quota *quota = grpc_resource_quota_create("server");
+    grpc_resource_quota_resize(quota, c->max_transport_bytes ? c->max_transport_bytes : 512u << 20);
+    args[N] = (grpc_arg){.type = GRPC_ARG_POINTER, .key = (char *)GRPC_ARG_RESOURCE_QUOTA};
+    args[N].value.pointer.p = quota;
+    args[N].value.pointer.vtable = grpc_resource_quota_arg_vtable();
+    grpc_server *server = grpc_server_create(&(grpc_channel_args){N + 1, args}, NULL);
+    grpc_resource_quota_unref(quota);
+    return server;
 }
 
 static void on_accepted(void *ctx, int take_fd)
@@ -258,10 +269,20 @@ static void on_listeners_closed(void *ctx)
     step(server);
 }
 
+static void go_away(struct rpc_server *server)
+{
+    server->state = SERVER_GOING_AWAY;
+    tag_arm(&server->down, on_down);
+    grpc_server_shutdown_and_notify(server->grpc, server->queue, &server->down);
+}
+
 static void on_flush_over(uv_timer_t *timer)
 {
     struct rpc_server *server = LIST_CONTAINER(timer, struct rpc_server, timer);
     if (server->state == SERVER_FLUSHING) {
+        go_away(server);
+    }
+    if (server->state == SERVER_GOING_AWAY) {
         server->state = SERVER_CUT;
         grpc_server_cancel_all_calls(server->grpc);
     }
@@ -287,20 +308,18 @@ static void step(struct rpc_server *server)
     case SERVER_CLOSED:
         break;
     case SERVER_FLUSHING:
+        if (idle) {
+            go_away(server);
+        }
+        break;
+    case SERVER_GOING_AWAY:
     case SERVER_CUT:
-        if (!idle) {
-            break;
+        if (idle && server->down_done && atomic_load(&server->pending) == 0 &&
+            server->listeners_closed) {
+            close_grpc(server);
+            server->state = SERVER_CLOSING;
+            uv_close((uv_handle_t *)&server->timer, on_handle_closed);
         }
-        if (!server->down_done || atomic_load(&server->pending) > 0 || !server->listeners_closed) {
-            if (server->state == SERVER_FLUSHING && !server->lingering) {
-                server->lingering = true;
-                (void)uv_timer_start(&server->timer, on_flush_over, LINGER_MS, 0);
-            }
-            break;
-        }
-        close_grpc(server);
-        server->state = SERVER_CLOSING;
-        uv_close((uv_handle_t *)&server->timer, on_handle_closed);
         break;
     case SERVER_CLOSING:
         /* A thread that is gone now may have posted this once more. */
@@ -327,8 +346,6 @@ void rpc_server_shutdown(struct rpc_server *server, void (*done)(void *ctx), voi
     watch_end_all(server, &err);
     ping_end_all(server);
     listeners_close(&server->listeners, on_listeners_closed);
-    tag_arm(&server->down, on_down);
-    grpc_server_shutdown_and_notify(server->grpc, server->queue, &server->down);
     uv_update_time(server->loop);
     (void)uv_timer_start(&server->timer, on_flush_over, (uint64_t)(server->flush_ns / NS_PER_MS),
                          0);

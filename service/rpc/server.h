@@ -22,15 +22,16 @@ struct rpc_config {
     /* unix:/path, unix-abstract:name, 127.0.0.1:PORT, [::1]:PORT; NULL-terminated, at least one.
      * Other addresses are refused: there is no encryption yet. */
     const char *const *listen;
-    const char *node_id;          /* told by Ping */
-    unsigned completion_threads;  /* 2 */
-    size_t max_receive_bytes;     /* of one request: 20 MiB */
-    size_t max_metadata_bytes;    /* 16 KiB */
-    uint32_t max_connections;     /* 4096 */
-    uint32_t max_calls;           /* in progress, all connections: 20,000 */
-    uint32_t max_streams;         /* in progress on one connection: 1000 */
-    int64_t heartbeat_ns;         /* of WatchSessions: 15 s */
-    int64_t keepalive_ns;         /* between pings of a connection that has calls: 30 s */
+    const char *node_id;         /* told by Ping */
+    unsigned completion_threads; /* 2 */
+    size_t max_receive_bytes;    /* of one request: 20 MiB */
+    size_t max_metadata_bytes;   /* 16 KiB */
+    size_t max_transport_bytes;  /* held by gRPC for all connections, else calls are cut: 512 MiB */
+    uint32_t max_connections;    /* 4096 */
+    uint32_t max_calls;          /* in progress, all connections: 20,000 */
+    uint32_t max_streams;        /* in progress on one connection: 1000 */
+    int64_t heartbeat_ns;        /* of WatchSessions: 15 s */
+    int64_t keepalive_ns;        /* between pings of a connection that has calls: 30 s */
     int64_t keepalive_timeout_ns; /* without an answer to one: 10 s */
     int64_t flush_ns; /* how long a shutdown waits for clients to take their results: 3 s */
 };

@@ -485,6 +485,31 @@ static void test_watch_sessions(void)
     tear_down();
 }
 
+/* Requests that together pass what gRPC may hold are cut, and the server goes on. */
+static void test_transport_memory_is_bounded(void)
+{
+    enum { CALLS = 8, BYTES = 12 << 20 };
+    struct client_call c[CALLS];
+    unsigned refused = 0;
+    char *code = malloc(BYTES + 1);
+    memset(code, ' ', BYTES);
+    memcpy(code, "out x;", 6);
+    code[BYTES] = '\0';
+    set_up((struct rpc_config){.max_transport_bytes = 4 << 20});
+    for (int i = 0; i < CALLS; i++) {
+        start_execute(&c[i], "", "", code, 0);
+    }
+    for (int i = 0; i < CALLS; i++) {
+        (void)see_all(&c[i]);
+        refused += c[i].status == GRPC_STATUS_RESOURCE_EXHAUSTED;
+        client_end(&c[i]);
+    }
+    CHECK(refused > 0);
+    free(code);
+    (void)execute("out still here");
+    tear_down();
+}
+
 static void test_call_cap(void)
 {
     struct client_call c[2];
@@ -574,6 +599,7 @@ int main(void)
     RUN(test_health);
     RUN(test_reflection);
     RUN(test_watch_sessions);
+    RUN(test_transport_memory_is_bounded);
     RUN(test_call_cap);
     RUN(test_shutdown_flushes);
     RUN(test_shutdown_cuts);
