@@ -252,6 +252,25 @@ void dispatch_run(struct session *s)
     watch_changed(s);
 }
 
+bool dispatch_undo(struct execution *x)
+{
+    struct session *s = x->session;
+    struct process *p = s->process;
+    if (x->state != EXECUTION_DISPATCHED || x->feed != NULL || x->want_interrupt) {
+        return false;
+    }
+    timer_stop(&x->engine->timers, &x->timer);
+    x->state = EXECUTION_QUEUED;
+    x->dispatched_ns = 0;
+    s->execution_count -= x->spec->silent ? 0 : 1;
+    x->engine->running_count--;
+    x->engine->queued_count++;
+    s->running = NULL;
+    p->execution = NULL;
+    execution_unref(x);
+    return true;
+}
+
 void dispatch_session(struct session *s)
 {
     struct engine *e = s->engine;

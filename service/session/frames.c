@@ -45,7 +45,7 @@ static void on_started(struct process *p, uint64_t run)
         frames_broken(p, "started a run that nobody asked for");
         return;
     }
-    p->started = true;
+    p->started = p->used = true;
     execution_started(p->execution);
 }
 

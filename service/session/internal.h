@@ -102,6 +102,8 @@ struct process {
     struct session *session; /* NULL: a spare, or one that nobody wants */
     struct list spare_node;
     bool spare;
+    bool was_spare;
+    bool used; /* something was STARTED in it */
     bool warm_up;
 
     pid_t pid;
@@ -324,6 +326,8 @@ struct execution *execution_new(struct session *session, const struct execution_
 /* --- dispatch.c: from the queue to the session, and what may end it early ---------------------- */
 void dispatch_session(struct session *session);
 void dispatch_run(struct session *session);   /* the action of the state table */
+/* Puts one that has not STARTED back to the head of the queue; false when it can't be. */
+bool dispatch_undo(struct execution *execution);
 void dispatch_waiting(struct engine *engine); /* a slot is free */
 void dispatch_unwait(struct session *session); /* it wants no slot any more */
 void execution_started(struct execution *execution);

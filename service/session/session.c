@@ -192,8 +192,14 @@ void session_process_ended(struct session *s, const struct err *err)
 {
     struct process *p = s->process;
     struct execution *x = p->execution;
-    bool was_ready = p->state == PROCESS_READY;
+    enum session_event event =
+        p->state == PROCESS_READY ? SESSION_EVENT_EXITED : SESSION_EVENT_FAILED;
     s->refs++;
+    if (p->was_spare && !p->used && p->broken == NULL && !p->kill_wanted && !p->vanished &&
+        (x == NULL || dispatch_undo(x))) {
+        event = SESSION_EVENT_UNUSED;
+        x = NULL;
+    }
     s->cpu_user_ns += p->cpu_user_ns;
     s->cpu_system_ns += p->cpu_system_ns;
     s->max_rss_bytes = p->max_rss_bytes > s->max_rss_bytes ? p->max_rss_bytes : s->max_rss_bytes;
@@ -208,7 +214,7 @@ void session_process_ended(struct session *s, const struct err *err)
     if (err != NULL) {
         s->start_err = *err;
     }
-    session_event(s, was_ready ? SESSION_EVENT_EXITED : SESSION_EVENT_FAILED);
+    session_event(s, event);
     session_unref(s);
 }
 
@@ -396,6 +402,9 @@ void session_event(struct session *s, enum session_event event)
         s->generation++;
         session_use(s);
         watch_changed(s);
+        session_spawn(s);
+        break;
+    case SESSION_DO_SPAWN_AGAIN:
         session_spawn(s);
         break;
     case SESSION_DO_MOURN:

@@ -24,6 +24,7 @@ enum session_event {
     SESSION_EVENT_BRANCHED, /* the fork is over, well or badly */
     SESSION_EVENT_KILL,     /* the process must go (time limit, client, broken protocol) */
     SESSION_EVENT_EXITED,   /* the process and its descendants are gone, its pipes are read */
+    SESSION_EVENT_UNUSED,   /* the same, and it had not run anything yet: it was a dead spare */
     SESSION_EVENT_RESTART,
     SESSION_EVENT_DELETE,   /* by a client, or expiry */
     SESSION_EVENTS
@@ -38,7 +39,8 @@ enum session_action {
     SESSION_DO_NEXT,       /* look at the queue */
     SESSION_DO_SEND_BRANCH,
     SESSION_DO_KILL,
-    SESSION_DO_SPAWN,
+    SESSION_DO_SPAWN,      /* another process; what the session knew is gone */
+    SESSION_DO_SPAWN_AGAIN, /* another process, and nothing was lost */
     SESSION_DO_MOURN,      /* end what ran and waited; stay as DEAD */
     SESSION_DO_BURY,       /* end what ran and waited; remove the session */
     SESSION_DO_ACTIONS

@@ -62,6 +62,7 @@ struct process *spare_take(struct engine *e)
     }
     struct process *p = LIST_CONTAINER(node, struct process, spare_node);
     p->spare = false;
+    p->was_spare = true;
     e->spare_count--;
     spares_refill(e);
     return p;
