@@ -20,7 +20,7 @@ enum stub_command {
 #ifdef __SANITIZE_ADDRESS__
 #define STUB_BOMB_FORKS 200
 #else
-#define STUB_BOMB_FORKS 1500
+#define STUB_BOMB_FORKS 600
 #endif
 #define STUB_READY 'R'
 #define STUB_DONE 'D' /* answer to all commands but those that end the session */
