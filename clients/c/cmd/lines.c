@@ -16,6 +16,8 @@
 #define HISTORY_ENTRIES 2000
 #define PATH_SIZE 4096
 #define READ_SIZE 65536u
+#define CTRL_C 3
+#define INDENT 4
 
 struct lines {
     bool terminal;
@@ -23,7 +25,8 @@ struct lines {
     History *history;
     char history_path[PATH_SIZE]; /* "": none */
     const char *prompt;
-    bool interrupted;
+    bool interrupted; /* by Ctrl-C in the line being edited */
+    unsigned spaces;  /* of an indentation, still to be given out */
     /* Without a terminal: what was read, of which `taken` bytes were given out. */
     struct buf input;
     size_t taken;
@@ -37,32 +40,31 @@ static char *prompt_of(EditLine *edit)
     return (char *)l->prompt;
 }
 
-static unsigned char on_ctrl_c(EditLine *edit, int c)
-{
-    struct lines *l = NULL;
-    (void)c;
-    (void)el_get(edit, EL_CLIENTDATA, &l);
-    l->interrupted = true;
-    return CC_NEWLINE;
-}
-
-static unsigned char on_tab(EditLine *edit, int c)
-{
-    (void)c;
-    return el_insertstr(edit, "    ") == 0 ? CC_REFRESH : CC_ERROR;
-}
-
-/* The editor's way to a character: as its own, but ended by signals. */
+/* The editor's way to a character: as its own, but ended by signals; Ctrl-C ends the line, Tab
+ * indents. (Functions of our own could be bound to keys as well, but libedit leaks their names.) */
 static int read_character(EditLine *edit, wchar_t *ret_character)
 {
+    struct lines *l = NULL;
     mbstate_t state = {0};
     char c;
-    (void)edit;
+    (void)el_get(edit, EL_CLIENTDATA, &l);
+    if (l->spaces > 0) {
+        l->spaces--;
+        *ret_character = L' ';
+        return 1;
+    }
     while (signals_wait_input(0) && read(0, &c, 1) == 1) {
         size_t n = mbrtowc(ret_character, &c, 1, &state);
         if (n == (size_t)-1) {
             state = (mbstate_t){0}; /* no character of this locale: left out */
         } else if (n != (size_t)-2) {
+            if (c == CTRL_C) {
+                l->interrupted = true;
+                *ret_character = L'\n';
+            } else if (c == '\t') {
+                l->spaces = INDENT - 1;
+                *ret_character = L' ';
+            }
             return 1;
         }
     }
@@ -105,12 +107,8 @@ static int start_editor(struct lines *l)
     (void)el_set(l->edit, EL_GETCFN, read_character);
     (void)el_set(l->edit, EL_EDITOR, "emacs");
     (void)el_set(l->edit, EL_HIST, history, l->history);
-    (void)el_set(l->edit, EL_ADDFN, "pyexec-interrupt", "Drop the line", on_ctrl_c);
-    (void)el_set(l->edit, EL_ADDFN, "pyexec-indent", "Insert four spaces", on_tab);
     (void)el_source(l->edit, NULL); /* ~/.editrc, before what must hold */
-    (void)el_set(l->edit, EL_BIND, "^I", "pyexec-indent", NULL);
     (void)el_set(l->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
-    (void)el_set(l->edit, EL_BIND, "^C", "pyexec-interrupt", NULL);
     /* While a line is edited Ctrl-C is a key; while code runs it is a signal. */
     (void)el_set(l->edit, EL_SETTY, "-d", "-isig", NULL);
     return 0;
@@ -172,6 +170,7 @@ static enum lines_event next_edited(struct lines *l, const char *prompt, const c
     int n = 0;
     l->prompt = prompt;
     l->interrupted = false;
+    l->spaces = 0;
     el_resize(l->edit);
     const char *line = el_gets(l->edit, &n);
     if (l->interrupted) {
