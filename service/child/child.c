@@ -112,6 +112,7 @@ static void reset_signals(void)
 static void leave_parent(void)
 {
     (void)setsid(); /* fails only for a leader, which a forked child is not */
+    (void)prctl(PR_SET_NAME, "pyexec-session"); /* for people who look at processes */
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
         fail("child subreaper", strerror(errno));
     }

@@ -6,6 +6,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "service/base/clock.h"
+
+/* The first nudge, and how many, each after twice the time: 10 s in all. */
+#define NUDGE_FIRST_NS (10 * NS_PER_MS)
+#define NUDGES_MAX 10
 
 static volatile sig_atomic_t interrupts;
 static struct sigaction chained; /* what our counting handler calls: Python's */
@@ -14,10 +21,70 @@ static bool user_blocks;
 static PyObject *original_signal;
 static PyMethodDef signal_def;
 
+/* Nudges. Python's C handler only sets a flag, which the interpreter looks at between instructions.
+ * A SIGINT that comes after that look and before the system call in which the next instruction
+ * waits would be noticed when the wait is over, perhaps in an hour. So after a SIGINT a timer sends
+ * SIGURG a few times: its handler does nothing, but the system call ends with EINTR, whereupon Python
+ * looks at its flag (PEP 475), and goes on waiting where there is none. */
+static struct {
+    timer_t timer;
+    pid_t owner; /* of the timer: it is not inherited by a forked child */
+    volatile sig_atomic_t left;
+    int64_t delay_ns; /* of the next one; the handlers of one thread alone touch it */
+} nudge;
+
+static void nudge_in(int64_t ns)
+{
+    const struct itimerspec when = {.it_value = {ns / NS_PER_SEC, ns % NS_PER_SEC}};
+    if (nudge.owner == getpid()) {
+        (void)timer_settime(nudge.timer, 0, &when, NULL);
+    }
+}
+
+static void on_nudge(int number)
+{
+    int saved = errno;
+    (void)number;
+    if (nudge.left > 0) {
+        nudge.left--;
+        nudge.delay_ns *= 2;
+        nudge_in(nudge.delay_ns);
+    }
+    errno = saved;
+}
+
+static void nudge_start(void)
+{
+    nudge.left = NUDGES_MAX - 1;
+    nudge.delay_ns = NUDGE_FIRST_NS;
+    nudge_in(nudge.delay_ns);
+}
+
+static void nudge_stop(void)
+{
+    nudge.left = 0;
+    nudge_in(0);
+}
+
+/* Without the timer an interrupt still works, but for that gap. */
+static void nudge_open(void)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGURG};
+    event._sigev_un._tid = gettid();
+    nudge.owner = timer_create(CLOCK_MONOTONIC, &event, &nudge.timer) == 0 ? getpid() : 0;
+    struct sigaction now;
+    if (sigaction(SIGURG, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 &&
+        now.sa_handler == SIG_DFL) {
+        /* Without SA_RESTART: ending the system call is all that it is for. */
+        (void)sigaction(SIGURG, &(struct sigaction){.sa_handler = on_nudge}, NULL);
+    }
+}
+
 static void count_and_chain(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
     interrupts = 1;
+    nudge_start();
     if ((chained.sa_flags & SA_SIGINFO) != 0) {
         chained.sa_sigaction(number, info, context);
     } else {
@@ -86,6 +153,7 @@ static int set_handler(PyObject *module, int number, const char *handler)
 
 int interrupt_start(bool branch)
 {
+    nudge_open();
     if (branch) {
         return 0; /* its parent was between two runs: the mask is right */
     }
@@ -125,6 +193,7 @@ void interrupt_allow(void)
 
 void interrupt_hold(void)
 {
+    nudge_stop();
     sigset_t only;
     sigset_t before;
     sigemptyset(&only);

@@ -10,10 +10,11 @@ import os
 import random
 import signal
 
+import grpc
 from grpc import StatusCode
 from support.api import ex, ty
 from support.client import new_id
-from support.faults import refused
+from support.faults import Fault, refused
 
 STEPS = 2_500
 EXHAUSTIVE_STEPS = 100_000
@@ -62,10 +63,20 @@ class Model:
                               outcome.status))
         del self.finished[:-REMEMBERED]
 
+    @staticmethod
+    def forking(call):
+        """A zygote that dies while it forks is FORK_FAILED: nothing was run, and a retry is right."""
+        while True:
+            try:
+                return call()
+            except grpc.RpcError as error:
+                if Fault(error).reason != "FORK_FAILED":
+                    raise
+
     # --- sessions ------------------------------------------------------------------------------
     def create(self):
         if len(self.sessions) < SESSIONS_AT_ONCE:
-            made = self.client.create(labels=self.label)
+            made = self.forking(lambda: self.client.create(labels=self.label))
             session = ModelSession(made.session_id)
             session.generation = made.generation
             self.sessions.append(session)
@@ -82,8 +93,8 @@ class Model:
     def restart(self):
         session = self.any_session()
         if session:
-            now = self.client.restart(session.id)
-            assert now.generation == session.generation + 1
+            now = self.forking(lambda: self.client.restart(session.id))
+            assert now.generation > session.generation
             session.generation = now.generation
             session.value, session.alive = None, True
 
@@ -117,7 +128,8 @@ class Model:
 
     def throw_away(self):
         n = self.rng.randrange(1000)
-        self.client.execute(f"print({n}, 'x' in globals())").ok(f"{n} False\n")
+        code = f"print({n}, 'x' in globals())"
+        self.forking(lambda: self.client.execute(code)).ok(f"{n} False\n")
 
     def raise_error(self):
         session = self.any_session(alive=True)

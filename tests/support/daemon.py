@@ -139,14 +139,11 @@ class Daemon:
 
     @property
     def zygote(self):
-        """The pid of the zygote, waiting for one that is starting."""
-        return self.zygote_besides(())
-
-    def zygote_besides(self, sessions):
-        """The same where the launcher may have adopted these session processes."""
+        """The pid of the zygote, waiting for one that is starting. Sessions that the launcher has
+        adopted have another name."""
         def living():
             return [p.pid for p in self._children(self.launcher)
-                    if p.state not in "ZX" and p.pid not in sessions]
+                    if p.state not in "ZX" and p.name == "pyexec-zygote"]
         return until(living, "a zygote")[0]
 
     def session_processes(self):
