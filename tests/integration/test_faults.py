@@ -240,7 +240,8 @@ def test_vanished_clients_by_the_hundred(own_daemon):
 
     def vanish(number):
         with Client(daemon.address) as one:
-            stream = one.stream("print('on')\nwhile True: print('x' * 1000)")
+            stream = one.stream("import time\nwhile True:\n    print('x' * 1000)\n"
+                                "    time.sleep(0.001)")
             if number % 3:
                 stream.until(lambda o: o.stdout)
             elif number % 2:

@@ -16,10 +16,10 @@ def test_a_million_printed_lines_are_complete_and_in_order(client):
 def test_one_write_of_100_mib(client):
     code = "import sys\nblock = bytes(range(256)) * 4096\n" \
            "sys.stdout.buffer.write(block * 100)\nsys.stdout.flush()"
-    got = client.execute(code, max_output_bytes=128 * MIB).ok()
+    out = client.execute(code, max_output_bytes=128 * MIB).ok().stdout
     block = bytes(range(256)) * 4096
-    assert len(got.stdout) == 100 * MIB
-    assert all(got.stdout[i:i + MIB] == block for i in range(0, 100 * MIB, MIB))
+    assert len(out) == 100 * MIB
+    assert all(out[i:i + MIB] == block for i in range(0, 100 * MIB, MIB))
 
 
 def test_binary_and_invalid_utf8_come_byte_for_byte(client, session):
@@ -206,11 +206,11 @@ def test_run_collects_stdout_stderr_and_displays(client, session):
 
 
 def test_run_with_more_output_than_a_message_holds(client, session):
-    answer = client.run("for i in range(2000000): print(i)", session)
+    answer = client.run("for i in range(600000): print(i)", session)
     assert answer.result.status == answer.result.STATUS_OK
     assert answer.ByteSize() < 4 << 20
     assert answer.result.dropped_bytes > 0
-    assert answer.stdout.startswith(b"0\n1\n") and answer.stdout.endswith(b"1999999\n")
+    assert answer.stdout.startswith(b"0\n1\n") and answer.stdout.endswith(b"599999\n")
 
 
 def test_old_pipes_are_given_back(client, daemon):
