@@ -379,6 +379,12 @@ static void close_on(struct engine *e)
     if (e->process_count > 0 || e->session_count > 0 || e->jobs > 0) {
         return;
     }
+    if (!e->swept) {
+        e->swept = true;
+        workdir_sweep(e);
+        engine_check(e);
+        return;
+    }
     executions_release(e);
     zygotes_close(e);
     if (!list_empty(&e->zygotes.all) || e->open_handles > OWN_HANDLES || e->closed_all) {

@@ -472,6 +472,7 @@ struct workdir {
     unsigned refs; /* branches may share it */
     char *path;    /* absolute */
     char *name;    /* below the engine's work directory, removed with the last session; or NULL */
+    ino_t inode;   /* of a private one, to see whether it was moved away */
 };
 /* Makes <state_dir>/work/<name>, mode 0700. 0 or -1. */
 int workdir_make(struct engine *engine, const char *name, struct workdir **ret_dir,
@@ -481,6 +482,7 @@ int workdir_choose(struct engine *engine, const char *path, struct workdir **ret
                    struct err *err);
 /* Gives a reference back; a private directory is removed on the thread pool, then `done` is called
  * on the loop thread (at once when there is nothing to remove). */
+void workdir_sweep(struct engine *engine); /* removes what belongs to no session */
 void workdir_release(struct engine *engine, struct workdir *take_dir, void (*done)(void *ctx),
                      void *ctx);
 
@@ -624,6 +626,7 @@ struct engine {
     void (*drained)(void *ctx);
     void *drained_ctx;
     bool closing;
+    bool swept;
     bool closed_all;
     struct engine_task check;
     bool check_posted;

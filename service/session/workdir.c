@@ -1,4 +1,5 @@
 /* workdir.c: working directories: private ones made and removed, chosen ones checked. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,6 +17,8 @@ struct removal {
     uv_work_t work;
     struct engine *engine;
     char *name;
+    ino_t inode; /* of what was made; 0: not known */
+    bool moved;  /* something else, or nothing, was in its place */
     int result;
     void (*done)(void *ctx);
     void *ctx;
@@ -48,6 +51,8 @@ int workdir_make(struct engine *e, const char *name, struct workdir **ret_dir, s
         return err_sys(err, full ? ERR_DISK_QUOTA : ERR_INTERNAL, at, "mkdir",
                        "the session's working directory can't be made: %s", strerror(at));
     }
+    struct stat st;
+    d->inode = fstatat(e->work_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_ino : 0;
     d->refs = 1;
     *ret_dir = d;
     return 0;
@@ -132,7 +137,50 @@ int workdir_choose(struct engine *e, const char *path, struct workdir **ret_dir,
 static void remove_tree(uv_work_t *work)
 {
     struct removal *r = work->data;
-    r->result = tree_remove_at(r->engine->work_fd, r->name);
+    struct stat st;
+    int dir = r->engine->work_fd;
+    r->moved = r->inode != 0 && (fstatat(dir, r->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+                                 st.st_ino != r->inode);
+    r->result = tree_remove_at(dir, r->name);
+}
+
+static void removed(uv_work_t *work, int status);
+
+static int queue_removal(struct engine *e, struct removal *r)
+{
+    r->work.data = r;
+    r->engine = e;
+    int rc = uv_queue_work(e->loop, &r->work, remove_tree, removed);
+    e->jobs += rc == 0;
+    return rc;
+}
+
+/* Code may move its directory away, or make others beside it. */
+void workdir_sweep(struct engine *e)
+{
+    int fd = openat(e->work_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (dir == NULL) {
+        fd_close(&fd);
+        return;
+    }
+    struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+            strmap_get(&e->sessions, name) != NULL) {
+            continue;
+        }
+        struct removal *r = calloc(1, sizeof *r);
+        if (r == NULL || (r->name = strdup(name)) == NULL || queue_removal(e, r) < 0) {
+            if (r != NULL) {
+                free(r->name);
+            }
+            free(r);
+            break;
+        }
+    }
+    (void)closedir(dir);
 }
 
 static void removed(uv_work_t *work, int status)
@@ -142,6 +190,10 @@ static void removed(uv_work_t *work, int status)
     if (status < 0 || r->result < 0) {
         log_event(LOG_ERROR, "workdir.remove", "session", r->name, "error",
                   strerror(status < 0 ? ECANCELED : -r->result), (char *)NULL);
+    }
+    if (r->moved) {
+        log_event(LOG_WARN, "workdir.moved", "session", r->name, (char *)NULL);
+        workdir_sweep(e);
     }
     if (r->done != NULL) {
         r->done(r->ctx);
@@ -157,14 +209,12 @@ void workdir_release(struct engine *e, struct workdir *d, void (*done)(void *ctx
     bool remove = d != NULL && --d->refs == 0 && d->name != NULL;
     struct removal *r = remove ? calloc(1, sizeof *r) : NULL;
     if (r != NULL) {
-        r->work.data = r;
-        r->engine = e;
         r->name = d->name;
+        r->inode = d->inode;
         r->done = done;
         r->ctx = ctx;
         d->name = NULL;
-        if (uv_queue_work(e->loop, &r->work, remove_tree, removed) == 0) {
-            e->jobs++;
+        if (queue_removal(e, r) == 0) {
             done = NULL;
         } else {
             (void)tree_remove_at(e->work_fd, r->name);
