@@ -251,8 +251,14 @@ static void adopt(struct engine *e, struct zygote *z)
         if (p->kill_sent) {
             zygotes_kill(p);
         }
-        p->signals_pending = 0; /* what the zygote did not answer it never will */
-        process_signalled(p);
+        /* A signal that the zygote did not answer may have been lost with it. */
+        bool again = p->signals_pending > 0 && p->execution != NULL;
+        p->signals_pending = 0;
+        if (again) {
+            zygotes_signal(p, SIGINT, true);
+        } else {
+            process_signalled(p);
+        }
     }
 }
 
@@ -553,9 +559,10 @@ void zygotes_signal(struct process *p, int signal, bool group)
     m.pid = p->pid;
     m.signal = signal;
     m.group = group;
-    if (p->reaper != NULL &&
-        channel_send(p->reaper, ZYGOTE_FRAME_SIGNAL, &m.base, NULL, 0) == 0) {
+    if (p->reaper != NULL) {
+        /* Pending also where its zygote has just died: whoever adopts the process gets it again. */
         p->signals_pending++;
+        (void)channel_send(p->reaper, ZYGOTE_FRAME_SIGNAL, &m.base, NULL, 0);
     }
 }
 
