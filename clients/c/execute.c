@@ -156,7 +156,7 @@ static bool try_again(struct follow *f, struct pyexec_error *err)
     if ((!lost && !invited) || ++f->tries >= PYEXEC_MAX_TRIES) {
         return false;
     }
-    int64_t pause = err->retry_ms >= 0 ? err->retry_ms : RETRY_MIN_MS << f->tries;
+    int64_t pause = err->retry_ms >= 0 ? err->retry_ms : RETRY_MIN_MS << (f->tries - 1);
     struct pyexec_error cancelled;
     if (transport_pause(f->client, pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS, &cancelled) < 0) {
         *err = cancelled;
