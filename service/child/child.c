@@ -79,7 +79,7 @@ static void replace_sockets(void)
     DIR *d = opendir("/proc/self/fd");
     int none = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (struct dirent *e = d == NULL ? NULL : readdir(d); e != NULL; e = readdir(d)) {
-        int fd = atoi(e->d_name);
+        int fd = (int)strtol(e->d_name, NULL, 10); /* "." and ".." give 0 */
         struct stat st;
         if (fd >= SESSION_FD_KEEP && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && none >= 0) {
             (void)dup3(none, fd, O_CLOEXEC);

@@ -5,11 +5,11 @@
 #include <stdbool.h>
 
 struct child_start {
-    int control;  /* owned from here on, like the others */
-    int out;      /* write end of the stdout pipe */
-    int err;      /* write end of the stderr pipe */
-    int page;     /* memfd of the offset page */
-    bool warm_up; /* run `warm_up_code` before READY */
+    int control;              /* owned from here on, like the others */
+    int out;                  /* write end of the stdout pipe */
+    int err;                  /* write end of the stderr pipe */
+    int page;                 /* memfd of the offset page */
+    bool warm_up;             /* run `warm_up_code` before READY */
     const char *warm_up_code; /* borrowed, may be NULL */
     /* Applies the confinement; called after descriptors are settled and before any user code.
      * Returns NULL, or the static name of the step that failed (the child exits with 97). */

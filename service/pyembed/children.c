@@ -74,10 +74,11 @@ void children_forget(void)
 
 static void reap_listed(FILE *list)
 {
-    int pid;
-    for (unsigned n = 0; n < REAP_MAX && fscanf(list, "%d", &pid) == 1; n++) {
-        if (find((pid_t)pid) == table.len) {
-            (void)waitpid((pid_t)pid, NULL, WNOHANG);
+    char word[16];
+    for (unsigned n = 0; n < REAP_MAX && fscanf(list, "%15s", word) == 1; n++) {
+        pid_t pid = (pid_t)strtol(word, NULL, 10);
+        if (pid > 0 && find(pid) == table.len) {
+            (void)waitpid(pid, NULL, WNOHANG);
         }
     }
 }

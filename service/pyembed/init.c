@@ -29,8 +29,6 @@
 #define PYEMBED_PYTHON "/usr/bin/python" VERSION
 #endif
 
-extern char **environ;
-
 struct pyembed_kept pyembed_kept;
 
 /* --- helpers ----------------------------------------------------------------------------------- */

@@ -21,7 +21,7 @@ int pyembed_import(const char *module, char *text, size_t text_size);
  * garbage collected and frozen (gc.freeze), free memory returned. */
 int pyembed_settle(struct err *err);
 
-const char *pyembed_version(void); /* "3.11.2", static */
+const char *pyembed_version(void);          /* "3.11.2", static */
 bool pyembed_available(const char *module); /* importable (found, not imported) */
 
 /* PyOS_BeforeFork, fork(), and in the parent PyOS_AfterFork_Parent. The child must call child_run,

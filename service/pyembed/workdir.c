@@ -62,7 +62,7 @@ void workdir_write_source(struct result *r, const char *name, const void *source
     }
     int error = file < 0 ? errno : 0;
     if (file >= 0) {
-        strcpy(written, name);
+        memcpy(written, name, strlen(name) + 1);
         error = -fd_write_all(file, source, n);
     }
     if (error != 0) {
@@ -137,7 +137,7 @@ static void walk(struct workdir_snapshot *s, int take_fd, char *path, size_t len
             int below =
                 openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
             if (below >= 0) {
-                strcpy(path + len + n, "/");
+                memcpy(path + len + n, "/", 2);
                 walk(s, below, path, len + n + 1, depth + 1);
             }
         }

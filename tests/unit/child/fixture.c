@@ -9,8 +9,8 @@ struct driver session;
 struct driver_result result;
 
 /* CPython keeps what it has for the life of the process: not a leak of ours. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
+const char *__lsan_default_suppressions(void); /* NOLINT(cert-dcl51-cpp): LSan's name */
+const char *__lsan_default_suppressions(void)  /* NOLINT(cert-dcl51-cpp) */
 {
     return "leak:libpython3\n";
 }

@@ -11,8 +11,8 @@
 #include "tests/support/check.h"
 
 /* CPython keeps what it has for the life of the process: not a leak of ours. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
+const char *__lsan_default_suppressions(void); /* NOLINT(cert-dcl51-cpp): LSan's name */
+const char *__lsan_default_suppressions(void)  /* NOLINT(cert-dcl51-cpp) */
 {
     return "leak:libpython3\n";
 }
