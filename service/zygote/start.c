@@ -15,8 +15,6 @@
 
 #define ENVIRONMENT_MAX 32
 
-extern char **environ;
-
 /* Thread pools of numeric libraries must not exist in a process that is going to fork. */
 static const char *const fixed[] = {
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
