@@ -176,16 +176,27 @@ int interrupt_start(bool branch)
     return r;
 }
 
-void interrupt_allow(void)
+static sigset_t only_interrupt(void)
 {
     sigset_t only;
     sigemptyset(&only);
     sigaddset(&only, SIGINT);
+    return only;
+}
+
+void interrupt_begin(void)
+{
+    const sigset_t only = only_interrupt();
     const struct timespec now = {0, 0};
     while (sigtimedwait(&only, NULL, &now) == SIGINT) {
     }
     interrupts = 0;
     chain_handler(); /* user code may have set a handler without our seeing it */
+}
+
+void interrupt_allow(void)
+{
+    const sigset_t only = only_interrupt();
     if (!user_blocks) {
         pthread_sigmask(SIG_UNBLOCK, &only, NULL);
     }
@@ -193,14 +204,12 @@ void interrupt_allow(void)
 
 void interrupt_hold(void)
 {
-    nudge_stop();
-    sigset_t only;
+    const sigset_t only = only_interrupt();
     sigset_t before;
-    sigemptyset(&only);
-    sigaddset(&only, SIGINT);
     if (pthread_sigmask(SIG_BLOCK, &only, &before) == 0) {
         user_blocks = sigismember(&before, SIGINT) == 1;
     }
+    nudge_stop();
 }
 
 bool interrupt_came(void)

@@ -14,13 +14,16 @@ int interrupt_prepare(void);
  * parent). 0, or -1 with an exception. */
 int interrupt_start(bool branch);
 
-/* A run begins: drops a SIGINT that came too late for the one before, then lets them through
- * (unless user code itself had blocked SIGINT). */
+/* A run begins: drops a SIGINT that came too late for the one before. Before the daemon is told
+ * STARTED: from then on it may send one for this run, which waits until interrupt_allow. */
+void interrupt_begin(void);
+
+/* Lets them through, unless user code itself had blocked SIGINT. */
 void interrupt_allow(void);
 
 /* The run's report is made: holds them back, keeping the user's mask for interrupt_allow. */
 void interrupt_hold(void);
 
-bool interrupt_came(void); /* a SIGINT arrived since interrupt_allow */
+bool interrupt_came(void); /* a SIGINT arrived since interrupt_begin */
 
 #endif

@@ -318,6 +318,7 @@ int session_python_run(const Pyexec__Internal__SessionRun *message, bool asks_in
     input_run_begin(message->run, asks_input);
     prepare(&run);
     threads_run_begin(message->run);
+    interrupt_begin();
     send_run(SESSION_FRAME_STARTED, message->run);
     interrupt_allow();
     PyObject *value = evaluate(&run);

@@ -142,6 +142,11 @@ static void take_frame(struct turn *t, const struct wire_frame *f)
         return;
     }
     switch (f->type) {
+    case SESSION_FRAME_STARTED:
+        if (t->spec->interrupt_at_start) {
+            (void)kill(t->d->pid, SIGINT);
+        }
+        break;
     case SESSION_FRAME_MARK:
         t->r->marks++;
         break;

@@ -40,6 +40,7 @@ struct driver_spec {
     const char *input;        /* all of standard input, or NULL: none */
     const char *answer;       /* written at each INPUT_REQUEST instead */
     bool wait_for_input;      /* standard input stays open and empty */
+    bool interrupt_at_start;  /* SIGINT as soon as STARTED is here */
     const char *interrupt_on; /* SIGINT when this was printed, or an input request came */
 };
 

@@ -29,6 +29,18 @@ static void test_interrupts(void)
     close_session();
 }
 
+/* None is lost between STARTED and the first instruction. */
+static void test_earliest_interrupt(void)
+{
+    open_session();
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQ_INT(run_spec(&(struct driver_spec){.code = "import time\ntime.sleep(1000)",
+                                                    .interrupt_at_start = true}),
+                     INTERRUPTED);
+    }
+    close_session();
+}
+
 /* One that comes between two runs hits nothing. */
 static void test_late_interrupt(void)
 {
@@ -114,6 +126,7 @@ int main(void)
         return 1;
     }
     RUN(test_interrupts);
+    RUN(test_earliest_interrupt);
     RUN(test_late_interrupt);
     RUN(test_interrupted_report);
     RUN(test_masked_interrupt_stays_masked);
