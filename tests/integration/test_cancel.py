@@ -3,7 +3,7 @@
 import grpc
 import pytest
 from support.api import ex
-from support.client import Client, new_id
+from support.client import SPIN_AND_CATCH, Client, new_id
 from support.waiting import until
 
 SPIN = "print('on')\nwhile True: pass"
@@ -56,9 +56,7 @@ def test_a_lost_connection_counts_as_gone(client, daemon, session):
 def test_code_that_swallows_the_interrupt_is_killed_after_the_grace(own_daemon):
     client = own_daemon.connect(own_daemon("--interrupt-grace", "200ms"))
     with client.session() as session:
-        code = "print('on')\nwhile True:\n    try:\n        exec('while 1: pass')\n" \
-               "    except BaseException: pass"
-        stream = client.stream(code, session)
+        stream = client.stream(SPIN_AND_CATCH + "while True: pass", session)
         stream.until_output(b"on\n")
         stream.cancel()
         done = client.finished(session, stream.outcome.execution_id)

@@ -6,9 +6,11 @@ import pty
 import select
 import signal
 import subprocess
+import tempfile
 
 import pytest
 from support import processes
+from support.client import SPIN_AND_CATCH
 from support.daemon import binary
 from support.waiting import until
 
@@ -92,19 +94,17 @@ def interruptible(daemon, code, *arguments):
 
 
 def test_ctrl_c_interrupts_the_code(daemon):
-    process = interruptible(daemon, "print('on')\ntry:\n    exec('while 1: pass')\nfinally:\n"
-                                    "    print('tidied')")
+    process = interruptible(daemon, SPIN_AND_CATCH + "raise KeyboardInterrupt")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=WATCHDOG)
     assert process.returncode == 130
-    assert out == b"tidied\n" and b"KeyboardInterrupt" in err
+    assert out == b"caught\n" and b"KeyboardInterrupt" in err
 
 
 def test_ctrl_c_twice_kills_the_code(daemon):
-    process = interruptible(daemon, "print('on')\nwhile True:\n    try:\n        exec('while 1: pass')\n"
-                                    "    except KeyboardInterrupt: print('no')")
+    process = interruptible(daemon, SPIN_AND_CATCH + "while True: pass")
     process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == b"no\n"
+    assert process.stdout.readline() == b"caught\n"
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=WATCHDOG)
     assert process.returncode in (130, 128 + 9)
@@ -181,34 +181,32 @@ def test_help(pyexec):
         assert command in text
 
 
-def lonely(tmp_path):
-    """An environment in which no daemon answers at the default socket."""
-    (tmp_path / "run").mkdir()
-    return {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "XDG_STATE_HOME": str(tmp_path / "st"),
-            "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-
-
 @pytest.fixture
-def no_default_daemon():
+def lonely():
+    """A folder, and an environment in which no daemon answers at the default socket."""
     if os.geteuid() == 0 and os.path.exists("/run/pyexec/pyexecd.sock"):
         pytest.fail("a daemon of this machine has the default socket: stop it for this test")
+    # Not tmp_path: its name is too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="pyexec-c-") as folder:
+        yield folder, {"XDG_RUNTIME_DIR": folder, "XDG_STATE_HOME": folder, "HOME": folder,
+                       "TMPDIR": folder}
 
 
-def test_without_a_daemon_a_private_one_serves_the_call(pyexec, tmp_path, no_default_daemon):
-    env = lonely(tmp_path)
+def test_without_a_daemon_a_private_one_serves_the_call(pyexec, lonely):
+    folder, env = lonely
     done = pyexec("run", "-", code=b"import os\nprint(os.getpid())", address=None, environment=env,
                   check=0)
     pid = int(done.stdout)
     until(lambda: not processes.exists(pid), "its session is gone")
     left = [p for p in processes.snapshot().values()
-            if str(tmp_path) in processes.command_line(p.pid)]
+            if folder in processes.command_line(p.pid)]
     assert left == []
-    found = [os.path.join(f, n) for f, _, names in os.walk(tmp_path) for n in names]
+    found = [os.path.join(f, n) for f, _, names in os.walk(folder) for n in names]
     assert found == [], "the private daemon left files"
 
 
-def test_the_private_daemon_ends_with_an_interrupted_command(tmp_path, no_default_daemon):
-    env = {**os.environ, **lonely(tmp_path)}
+def test_the_private_daemon_ends_with_an_interrupted_command(lonely):
+    env = {**os.environ, **lonely[1]}
     env.pop("PYEXEC_ADDRESS", None)
     process = subprocess.Popen([binary("pyexec"), "run", "-"], stdin=subprocess.PIPE, env=env,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

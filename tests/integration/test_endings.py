@@ -18,10 +18,10 @@ FLAGS = ("--max-running", str(AT_ONCE), "--interrupt-grace", "100ms", "--retain"
 class Ending:
     """A program, and what its result must say."""
 
-    def __init__(self, code, status, stdout="", alive=False, **facts):
+    def __init__(self, code, status, stdout="", alive=False, also=(), **facts):
         self.code = code
         self.status = status
-        self.stdout = stdout.encode()
+        self.stdout = {stdout.encode(), *(s.encode() for s in also)}
         self.alive = alive
         self.facts = facts
 
@@ -51,7 +51,8 @@ ENDINGS = {
     "endless": Limited("print('a')\nwhile True: pass", "TIMEOUT_ERROR", "a\n", alive=None),
     "endless, interrupt swallowed": Limited(
         "print('a')\nwhile True:\n    try:\n        exec('while 1: pass')\n"
-        "    except KeyboardInterrupt: print('b')", "TIMEOUT_ERROR", "a\nb\n"),
+        # On a busy machine the grace may pass before the handler runs.
+        "    except KeyboardInterrupt: print('b')", "TIMEOUT_ERROR", "a\nb\n", also=["a\n"]),
     "SIGSTOP": Limited("import os, signal\nprint('a')\nos.kill(os.getpid(), signal.SIGSTOP)",
                        "TIMEOUT_ERROR", "a\n"),
     "grandchild holds the pipes": Ending(
@@ -105,7 +106,7 @@ def one(client, ending):
     got = client.execute(ending.code, **ending.spec)
     result = got.result
     assert got.status == ending.status, (got.status, result)
-    assert got.stdout == ending.stdout, got.stdout
+    assert got.stdout in ending.stdout, got.stdout
     termination = result.WhichOneof("termination")
     for name, value in ending.facts.items():
         assert termination == name and getattr(result, name) == value, result

@@ -2,7 +2,7 @@
 
 import pytest
 from support.api import ex, ty
-from support.client import new_id
+from support.client import SPIN_AND_CATCH, new_id
 from support.faults import refused
 
 import grpc
@@ -92,20 +92,16 @@ def test_kill_ends_the_interpreter(client, session):
 
 
 def test_kill_after_turns_an_interrupt_into_a_kill(client, session):
-    code = "print('on')\nwhile True:\n    try:\n        exec('while 1: pass')\n" \
-           "    except KeyboardInterrupt: print('no')"
-    stream = running(client, session, code)
+    stream = running(client, session, SPIN_AND_CATCH + "while True: pass")
     client.interrupt(session, kill_after=0.2)
     got = stream.finish()
     assert got.status == "INTERRUPTED", got.result
-    assert got.stdout == b"on\nno\n"
+    assert got.stdout == b"on\ncaught\n"
     assert not got.result.session_alive
 
 
 def test_a_swallowed_interrupt_without_kill_after_lets_the_code_go_on(client, session):
-    code = "print('on')\ntry:\n    exec('while 1: pass')\nexcept KeyboardInterrupt: print('caught')\n" \
-           "print('end')"
-    stream = running(client, session, code)
+    stream = running(client, session, SPIN_AND_CATCH + "print('end')")
     client.interrupt(session)
     stream.finish().ok("on\ncaught\nend\n")
 
