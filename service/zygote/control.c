@@ -52,6 +52,7 @@ void control_init(struct control *c, int fd, unsigned max_fds)
 {
     c->fd = fd;
     c->signal_fd = -1;
+    c->parent = getppid();
     c->over = false;
     wire_reader_init(&c->in, fd, WIRE_CONTROL_MAX, max_fds);
     reap_init(&c->reaper);
@@ -212,7 +213,7 @@ static void read_signals(struct control *c)
 {
     struct signalfd_siginfo info;
     while (read(c->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGTERM) {
+        if (info.ssi_signo == SIGTERM && getppid() != c->parent) {
             c->over = true;
         }
     }

@@ -13,7 +13,8 @@
 struct control {
     int fd;        /* to the daemon; borrowed */
     int signal_fd; /* SIGCHLD and SIGTERM */
-    bool over;     /* the daemon is gone, or we can't talk to it: leave the loop */
+    pid_t parent;
+    bool over; /* the daemon is gone, or we can't talk to it: leave the loop */
     struct wire_reader in;
     struct reaper reaper;
     /* Frames that are not common. The callee owns the frame's descriptors. Returns false for one
@@ -27,7 +28,9 @@ void control_init(struct control *c, int fd, unsigned max_fds);
 int control_watch(struct control *c, struct err *err);
 void control_release(struct control *c);
 
-/* Serves until the daemon is gone or SIGTERM comes. */
+/* Serves until the daemon or the parent process is gone. The kernel tells the latter by SIGTERM; one
+ * that somebody else sent is ignored: a service manager sends it to every process of the service,
+ * where the daemon decides what it means, and a session may send it to its zygote. */
 void control_run(struct control *c);
 
 /* Sends one message; a failure ends the loop. */

@@ -6,8 +6,8 @@
  * of the fork protocol: it waits for frames and SIGCHLD (control.c), forks on SPAWN (spawn.c), and
  * buries what dies (reap.c). Each session is its child, and so is whatever a dead session left.
  *
- * It ends when the daemon's socket reads end of file, or when the launcher dies (SIGTERM): then it
- * kills everything below itself. When it is killed itself its sessions go on below the launcher. */
+ * It ends when the daemon's socket reads end of file, or when the launcher dies: then it kills
+ * everything below itself. When it is killed itself its sessions go on below the launcher. */
 #include "service/zygote/zygote.h"
 
 #include <errno.h>

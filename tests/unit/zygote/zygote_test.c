@@ -515,6 +515,21 @@ static void test_a_killed_launcher_takes_the_zygotes_along(void)
     CHECK_EQ_INT(reap_all_children(), 2);
 }
 
+/* Only the death of the parent counts, which the kernel tells by the same signal. */
+static void test_a_strangers_sigterm_is_ignored(void)
+{
+    enter();
+    struct session s = spawn(&zygote);
+    CHECK(kill(launcher.pid, SIGTERM) == 0);
+    CHECK(kill(zygote.pid, SIGTERM) == 0);
+    CHECK_EQ_INT(send_signal(&zygote, s.pid, SIGCONT, false), 0);
+    CHECK_EQ_INT(send_signal(&launcher, s.pid, SIGCONT, false), ESRCH);
+    session_do(&s, STUB_DAEMON);
+    session_release(&s);
+    (void)expect_exited(&zygote);
+    leave();
+}
+
 static void test_a_broken_daemon_ends_it_all(void)
 {
     enter();
@@ -592,6 +607,7 @@ static int run_all(void)
     RUN(test_the_end_takes_everything_along);
     RUN(test_a_killed_daemon_leaves_nothing);
     RUN(test_a_killed_launcher_takes_the_zygotes_along);
+    RUN(test_a_strangers_sigterm_is_ignored);
     RUN(test_a_broken_daemon_ends_it_all);
     return check_done();
 }
