@@ -171,7 +171,8 @@ static enum lines_event next_edited(struct lines *l, const char *prompt, const c
     l->prompt = prompt;
     l->interrupted = false;
     l->spaces = 0;
-    el_resize(l->edit);
+    /* By itself libedit shows the prompt first: a Ctrl-D typed in between would be lost. */
+    (void)el_set(l->edit, EL_PREP_TERM, 1);
     const char *line = el_gets(l->edit, &n);
     if (l->interrupted) {
         (void)fputs("^C\n", stdout);
