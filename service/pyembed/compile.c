@@ -6,6 +6,10 @@
 
 #include "service/base/utf8.h"
 
+/* A larger source is cut before its last statement instead of being made a tree of objects, which
+ * takes three times as long as compiling it. */
+#define LARGE_SOURCE (64u << 10)
+
 static PyCompilerFlags flags_for(int more)
 {
     return (PyCompilerFlags){
@@ -67,6 +71,14 @@ static int split_last(PyObject *tree, PyObject **ret_expression)
     return r;
 }
 
+static bool is_empty(PyObject *tree)
+{
+    PyObject *body = PyObject_GetAttrString(tree, "body");
+    bool empty = body != NULL && PyList_Check(body) && PyList_GET_SIZE(body) == 0;
+    Py_XDECREF(body);
+    return empty;
+}
+
 static PyObject *compile_tree(PyObject *tree, PyObject *filename, const char *mode, int flags)
 {
     return PyObject_CallFunction(pyembed_kept.compile, "OOsii", tree, filename, mode, flags, 1);
@@ -75,6 +87,24 @@ static PyObject *compile_tree(PyObject *tree, PyObject *filename, const char *mo
 static PyObject *expression_tree(PyObject *expression)
 {
     return PyObject_CallFunctionObjArgs(pyembed_kept.ast_expression, expression, NULL);
+}
+
+/* Both parts. `from __future__` in the body holds for the expression. Steals `take_body`. */
+static int set_parts(PyObject *take_body, PyObject *expression, PyObject *filename,
+                     struct compiled *ret)
+{
+    PyObject *tree = take_body == NULL ? NULL : expression_tree(expression);
+    if (tree != NULL) {
+        int future = ((PyCodeObject *)take_body)->co_flags & PyCF_MASK;
+        ret->last = compile_tree(tree, filename, "eval", future);
+    }
+    ret->body = take_body;
+    Py_XDECREF(tree);
+    if (ret->last == NULL) {
+        compile_release(ret);
+        return -1;
+    }
+    return 1;
 }
 
 /* 1 when the source was compiled in two parts, 0 when it ends with no expression, -1 with an
@@ -86,20 +116,75 @@ static int compile_parts(const char *source, PyObject *filename, struct compiled
     PyObject *expression = NULL;
     int r = tree == NULL ? -1 : split_last(tree, &expression);
     if (r == 1) {
-        PyObject *last = expression_tree(expression);
-        ret->body = last == NULL ? NULL : compile_tree(tree, filename, "exec", 0);
-        if (ret->body != NULL) {
-            /* `from __future__` in the body holds for the expression. */
-            int future = ((PyCodeObject *)ret->body)->co_flags & PyCF_MASK;
-            ret->last = compile_tree(last, filename, "eval", future);
-        }
-        Py_XDECREF(last);
-        r = ret->last == NULL ? -1 : 1;
+        r = set_parts(compile_tree(tree, filename, "exec", 0), expression, filename, ret);
     }
     Py_XDECREF(expression);
     Py_XDECREF(tree);
-    if (r < 0) {
-        compile_release(ret);
+    return r;
+}
+
+/* The last line that may begin a statement of the module itself: not blank, not indented, no
+ * comment, and not the end of something that began before. */
+static char *last_start(char *source, size_t n)
+{
+    for (char *p = source + n; p > source; p--) {
+        if (p[-1] == '\n' && *p != '\0' && strchr(" \t\f\r\n#)]}\"'", *p) == NULL) {
+            return p;
+        }
+    }
+    return source;
+}
+
+/* The text from `start` on, after as many empty lines as stand before it. */
+static PyObject *tree_from(const char *source, const char *start, PyObject *filename)
+{
+    size_t lines = 0;
+    for (const char *p = source; p < start; p++) {
+        lines += *p == '\n';
+    }
+    size_t n = strlen(start);
+    char *text = PyMem_Malloc(lines + n + 1);
+    if (text == NULL) {
+        return PyErr_NoMemory();
+    }
+    memset(text, '\n', lines);
+    memcpy(text + lines, start, n + 1);
+    PyCompilerFlags flags = flags_for(PyCF_ONLY_AST);
+    PyObject *tree = Py_CompileStringObject(text, filename, Py_file_input, &flags, -1);
+    PyMem_Free(text);
+    return tree;
+}
+
+/* As compile_parts. A wrong cut shows: then one of the two sides does not compile. */
+static int compile_cut(char *source, size_t n, PyObject *filename, struct compiled *ret)
+{
+    char *start = last_start(source, n);
+    PyObject *tree = tree_from(source, start, filename);
+    PyObject *expression = NULL;
+    int r = tree == NULL ? -1 : split_last(tree, &expression);
+    if (r == 1 && !is_empty(tree)) {
+        r = compile_parts(source, filename, ret); /* several statements in that line */
+    } else if (r == 1) {
+        PyCompilerFlags flags = flags_for(0);
+        char saved = *start;
+        *start = '\0';
+        PyObject *body = Py_CompileStringObject(source, filename, Py_file_input, &flags, -1);
+        *start = saved;
+        r = set_parts(body, expression, filename, ret);
+    }
+    Py_XDECREF(expression);
+    Py_XDECREF(tree);
+    return r;
+}
+
+static int compile_for_value(char *source, size_t n, PyObject *filename, struct compiled *ret)
+{
+    int r = n > LARGE_SOURCE ? compile_cut(source, n, filename, ret)
+                             : compile_parts(source, filename, ret);
+    if (r < 0 && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        /* Cut wrongly, or with no room for a tree, or not Python at all: see how it compiles whole. */
+        PyErr_Clear();
+        r = 0;
     }
     return r;
 }
@@ -125,12 +210,7 @@ int compile_source(const void *source, size_t n, PyObject *filename, bool want_v
         memcpy(copy, text, n);
     }
     copy[n] = '\0';
-    int r = want_value ? compile_parts(copy, filename, ret) : 0;
-    if (r < 0 && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        /* The tree as Python objects needs more room than the source itself: try without. */
-        PyErr_Clear();
-        r = 0;
-    }
+    int r = want_value ? compile_for_value(copy, n, filename, ret) : 0;
     if (r == 0) {
         r = compile_whole(copy, filename, ret);
     }

@@ -156,8 +156,10 @@ static int keep(void)
     k->compile = attribute_of("builtins", "compile");
     k->ast_expr = attribute_of("_ast", "Expr");
     k->ast_expression = attribute_of("_ast", "Expression");
-    if (k->ast_expr == NULL || k->ast_expression == NULL || k->builtins == NULL || k->sys == NULL ||
-        k->main == NULL || k->environ == NULL || k->compile == NULL) {
+    k->no_name = PyUnicode_FromString("<code>");
+    if (k->no_name == NULL || k->ast_expr == NULL || k->ast_expression == NULL ||
+        k->builtins == NULL || k->sys == NULL || k->main == NULL || k->environ == NULL ||
+        k->compile == NULL) {
         return -1;
     }
     k->globals = PyModule_GetDict(k->main);

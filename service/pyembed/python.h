@@ -20,6 +20,7 @@ struct pyembed_kept {
     PyObject *compile;        /* builtins.compile */
     PyObject *ast_expr;       /* types of the ast module: Expr */
     PyObject *ast_expression; /* and Expression */
+    PyObject *no_name;        /* "<code>": stands for the file name when memory is out */
     PyObject *support;        /* dict of support.py */
 };
 extern struct pyembed_kept pyembed_kept;

@@ -59,6 +59,8 @@ static int make_source(struct run *run)
     run->source.ipython = run->message->traceback_style ==
                           PYEXEC__V1__EXECUTION_SPEC__TRACEBACK_STYLE__TRACEBACK_STYLE_IPYTHON;
     if (run->source.filename == NULL || run->source.path == NULL) {
+        Py_XSETREF(run->source.filename, Py_NewRef(pyembed_kept.no_name));
+        Py_XSETREF(run->source.path, Py_NewRef(pyembed_kept.no_name));
         return -1;
     }
     const ProtobufCBinaryData *code = &run->message->code;
@@ -94,7 +96,7 @@ static void prepare(struct run *run)
     struct result *r = &run->result;
     workdir_enter(r);
     PyObject *modules = PyImport_GetModuleDict();
-    if (PyDict_SetItemString(modules, "__main__", pyembed_kept.main) < 0 || make_source(run) < 0 ||
+    if (make_source(run) < 0 || PyDict_SetItemString(modules, "__main__", pyembed_kept.main) < 0 ||
         set_argv_once(run->source.filename) < 0 || streams_repair() < 0 ||
         streams_new_stdin() < 0) {
         char *why = text_of_error(&r->arena);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "service/base/buf.h"
 #include "service/pyembed/arena.h"
 #include "service/pyembed/compile.h"
 #include "service/pyembed/pyembed.h"
@@ -92,6 +93,45 @@ static void test_compile(void)
     Py_DECREF(name);
 }
 
+/* A large source: its last statement may end in many ways, and is a value or not. */
+static void test_compile_large(void)
+{
+    static const struct {
+        const char *end;
+        bool value;
+    } rows[] = {
+        {"x\n", true},
+        {"f(\n  1,\n)\n# end\n\n", true},
+        {"y = 1; x", true},
+        {"'text'", true},
+        {"y = 1", false},
+        {"if x:\n  x\n", false},
+        {"z = \"\"\"\nx\n\"\"\"", false},
+        {"def f():\n  return 1\n", false},
+    };
+    struct buf code;
+    buf_init(&code, 1u << 20);
+    PyObject *name = PyUnicode_FromString("x.py");
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct compiled compiled = {NULL, NULL};
+        buf_clear(&code);
+        for (int n = 0; n < 10000; n++) {
+            CHECK(buf_append_str(&code, "x = 12345\n") == 0);
+        }
+        CHECK(buf_append_str(&code, rows[i].end) == 0);
+        CHECK_EQ_INT(compile_source(code.data, code.len, name, true, &compiled), 0);
+        CHECK_EQ_INT(compiled.last != NULL, rows[i].value);
+        compile_release(&compiled);
+    }
+    struct compiled compiled = {NULL, NULL};
+    CHECK(buf_append_str(&code, "\nx =\n") == 0);
+    CHECK_EQ_INT(compile_source(code.data, code.len, name, true, &compiled), -1);
+    CHECK(PyErr_ExceptionMatches(PyExc_SyntaxError));
+    PyErr_Clear();
+    Py_DECREF(name);
+    buf_release(&code);
+}
+
 static void test_wrong_python(void)
 {
     struct err err;
@@ -114,6 +154,7 @@ int main(void)
     RUN(test_texts_are_valid_and_bounded);
     RUN(test_imports);
     RUN(test_compile);
+    RUN(test_compile_large);
     CHECK_EQ_INT(pyembed_settle(&err), 0);
     return check_done();
 }
