@@ -146,6 +146,7 @@ static void init_tables(struct engine *e)
     list_init(&e->all_executions);
     list_init(&e->finished);
     list_init(&e->waiting);
+    list_init(&e->branches);
     list_init(&e->watches);
 }
 

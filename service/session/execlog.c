@@ -166,13 +166,10 @@ static struct log_record *add_record(struct execlog *log, enum log_kind kind, ui
     return r;
 }
 
+/* How many of the bytes go into `room`; 0 where that would only tear a character. */
 static uint32_t cut(const uint8_t *data, size_t n, size_t room)
 {
-    if (n <= room) {
-        return (uint32_t)n;
-    }
-    size_t at = utf8_boundary(data, room);
-    return (uint32_t)(at > 0 ? at : room);
+    return (uint32_t)(n <= room ? n : utf8_boundary(data, room));
 }
 
 /* Grows the last record by some of the bytes: how many. */
@@ -189,10 +186,10 @@ static uint32_t grow(struct execlog *log, enum log_stream stream, const uint8_t 
     size_t room = log->record_max - r->size;
     room = room < b->cap - b->used ? room : b->cap - b->used;
     room = room < most ? room : most;
-    if (room == 0) {
+    uint32_t k = cut(data, n, room);
+    if (k == 0) {
         return 0;
     }
-    uint32_t k = cut(data, n, room);
     memcpy(b->data + b->used, data, k);
     b->used += k;
     r->size += k;
@@ -221,6 +218,7 @@ static uint32_t append_piece(struct execlog *log, enum log_stream stream, const 
     }
     room = room < b->cap - b->used ? room : b->cap - b->used;
     k = cut(data, n, room);
+    k = k > 0 ? k : (uint32_t)room; /* records smaller than a character */
     struct log_record *r = add_record(log, (enum log_kind)stream, k);
     if (r == NULL) {
         return 0;

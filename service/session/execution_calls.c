@@ -131,7 +131,7 @@ static void throw_away(struct asking *a)
     struct err err = {0};
     struct session *s;
     Pyexec__V1__CreateSessionRequest create = PYEXEC__V1__CREATE_SESSION_REQUEST__INIT;
-    if (session_new(e, a->what.principal, &create, true, &s, &err) < 0) {
+    if (session_new(e, a->what.principal, &create, true, NULL, &s, &err) < 0) {
         answer(a, NULL, false, &err);
         return;
     }

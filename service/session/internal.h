@@ -71,6 +71,9 @@ int zygotes_init(struct engine *engine, int take_launcher_fd, struct err *err);
 void zygotes_spawn(struct engine *engine, struct process *process);
 void zygotes_signal(struct process *process, int signal, bool group);
 void zygotes_kill(struct process *process);
+/* To the reaper of `parent`, around a fork that it makes itself; 0 or -1. */
+int zygotes_branch_begin(struct process *parent, uint64_t token);
+int zygotes_branch_end(struct process *parent, uint64_t token, pid_t pid);
 /* A SPAWN was left unanswered: the zygote hangs. */
 void zygotes_hung(struct zygote *zygote);
 void zygotes_close(struct engine *engine);
@@ -152,9 +155,10 @@ struct process {
 int process_spawn(struct engine *engine, bool warm_up, struct process **ret_process,
                   struct err *err);
 /* A branch's process: the same, but the fork is another process's business; the caller sends
- * child_fds away and calls process_sent. */
+ * child_fds away and calls process_lent. */
 int process_make(struct engine *engine, struct process **ret_process, struct err *err);
 void process_sent(struct process *process, struct channel *reaper);
+void process_lent(struct process *process); /* the descriptors went to the parent */
 void process_spawned(struct process *process, pid_t pid, struct channel *reaper);
 void process_ready(struct process *process);
 void process_failed(struct process *process, const struct err *err);
@@ -420,11 +424,11 @@ struct request_memory {
     int64_t until_ns;
 };
 
-/* Makes a session and asks for its process; `session_ready` follows. `directory` "" is a private one.
- * 0 or -1. */
+/* Makes a session, without a process yet. Its directory is `shared` (a reference is added), or
+ * where that is NULL the one that `create` asks for. 0 or -1. */
 int session_new(struct engine *engine, const char *principal,
                 const Pyexec__V1__CreateSessionRequest *create, bool throw_away,
-                struct session **ret_session, struct err *err);
+                struct workdir *shared, struct session **ret_session, struct err *err);
 void session_spawn(struct session *session); /* a spare, else a fresh fork */
 void session_restart(struct session *session);
 void session_event(struct session *session, enum session_event event);
@@ -452,13 +456,18 @@ void request_forget(struct engine *engine, struct request_memory *memory);
 bool session_has_labels(const struct session *session,
                         Pyexec__V1__ListSessionsRequest__LabelsEntry **labels, size_t n);
 
-/* --- branch.c ---------------------------------------------------------------------------------- */
+/* --- branch.c: ForkSession --------------------------------------------------------------------- */
+void branch_send(struct session *session); /* the action of the state table */
+/* BRANCH_HELD, BRANCHED, BRANCH_TAKEN: what the reaper, the parent, the reaper answered. */
+void branch_held(struct engine *engine, uint64_t token, int sys_errno);
 void branch_answered(struct process *process, const uint8_t *data, size_t size);
-void branch_over(struct session *session); /* the parent's process is gone */
-
-void branch_send(struct session *session);
+void branch_taken(struct engine *engine, uint64_t token, int sys_errno);
+/* The parent's process is gone; harmless for other sessions. */
+void branch_over(struct session *session);
 /* A child's process is there (err NULL) or will never be; harmless for other sessions. */
 void branch_ready(struct session *session, const struct err *err);
+/* The parent's reaper died and the launcher is about to adopt: asks it to spare the branch. */
+void branch_adopted(struct session *session);
 
 /* --- spare.c ----------------------------------------------------------------------------------- */
 struct process *spare_take(struct engine *engine); /* NULL: none is ready */
@@ -608,6 +617,7 @@ struct engine {
     unsigned queued_count; /* accepted, not dispatched */
     unsigned unfinished_count;
     struct timer expiry; /* of what is retained and remembered */
+    struct list branches; /* struct branch: ForkSessions in progress */
 
     struct list watches;
     unsigned jobs; /* on the thread pool */

@@ -191,7 +191,7 @@ static enum log_read make_plan(struct log_reader *reader, struct plan *plan)
         plan->seq = r->seq;
     }
     log->given_seq = plan->seq > log->given_seq ? plan->seq : log->given_seq;
-    return r->kind == LOG_KIND_RESULT ? LOG_READ_RESULT : LOG_READ_EVENT;
+    return plan->kind == LOG_KIND_RESULT ? LOG_READ_RESULT : LOG_READ_EVENT;
 }
 
 /* --- encoding: protobuf's wire format by hand, so that output is copied once ------------------- */

@@ -8,6 +8,7 @@
 #define BLOCK_FIRST 512u
 #define BLOCK_SECOND 8192u
 #define BLOCK_MOST (64u << 10)
+#define CHARACTER 4u /* bytes: less room than this would tear one */
 
 static struct log_block *new_block(struct execlog *log, size_t want, bool must)
 {
@@ -41,7 +42,8 @@ static struct log_block *new_block(struct execlog *log, size_t want, bool must)
 struct log_block *log_block_current(struct execlog *log, size_t want, bool whole, bool must)
 {
     struct log_block *b = log->current;
-    if (b != NULL && b->used < b->cap && (!whole || b->cap - b->used >= want)) {
+    size_t least = whole || want < CHARACTER ? want : CHARACTER;
+    if (b != NULL && b->used < b->cap && b->cap - b->used >= least) {
         return b;
     }
     /* An output piece may be cut to fit a block, so it asks for no block of its own size. */

@@ -78,7 +78,7 @@ struct execlog {
     bool starved;
 };
 
-/* A block with room for at least one byte, at least `want` where `whole`; NULL: no room anywhere.
+/* A block with room for a character, or for all of `want` where `whole`; NULL: no room anywhere.
  * It is the log's current block. `must` takes heap memory when the spool is full. */
 struct log_block *log_block_current(struct execlog *log, size_t want, bool whole, bool must);
 void log_block_unref(struct execlog *log, struct log_block *block);

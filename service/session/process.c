@@ -160,6 +160,12 @@ void process_sent(struct process *p, struct channel *reaper)
     }
 }
 
+void process_lent(struct process *p)
+{
+    close_child_fds(p);
+    p->state = PROCESS_SPAWNING;
+}
+
 void process_spawned(struct process *p, pid_t pid, struct channel *reaper)
 {
     char key[24];

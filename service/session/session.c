@@ -71,9 +71,14 @@ static int64_t duration_ns(const Google__Protobuf__Duration *d)
     return d != NULL ? d->seconds * NS_PER_SEC + d->nanos : 0;
 }
 
-static int set_directory(struct session *s, struct err *err)
+static int set_directory(struct session *s, struct workdir *shared, struct err *err)
 {
     const char *chosen = s->create->working_directory;
+    if (shared != NULL) {
+        shared->refs++;
+        s->workdir = shared;
+        return 0;
+    }
     return chosen[0] != '\0' ? workdir_choose(s->engine, chosen, &s->workdir, err)
                              : workdir_make(s->engine, s->id, &s->workdir, err);
 }
@@ -93,7 +98,7 @@ static void set_lifetimes(struct session *s)
 
 int session_new(struct engine *e, const char *principal,
                 const Pyexec__V1__CreateSessionRequest *create, bool throw_away,
-                struct session **ret_session, struct err *err)
+                struct workdir *shared, struct session **ret_session, struct err *err)
 {
     if (e->session_count >= e->limits.max_sessions) {
         return err_set(err, ERR_NODE_AT_CAPACITY,
@@ -122,7 +127,7 @@ int session_new(struct engine *e, const char *principal,
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     }
     set_lifetimes(s);
-    if (set_directory(s, err) < 0) {
+    if (set_directory(s, shared, err) < 0) {
         session_unref(s);
         return -1;
     }

@@ -96,7 +96,7 @@ void engine_create_session(struct engine *e, const struct engine_caller *caller,
             return;
         }
     }
-    if (session_new(e, principal_of(caller), q, false, &s, &err) < 0) {
+    if (session_new(e, principal_of(caller), q, false, NULL, &s, &err) < 0) {
         done(ctx, NULL, &err);
         return;
     }

@@ -146,6 +146,26 @@ static void on_signalled(struct channel *c, const struct wire_frame *f)
     pyexec__internal__zygote_signalled__free_unpacked(m, NULL);
 }
 
+static void on_branch_held(struct channel *c, const struct wire_frame *f)
+{
+    Pyexec__Internal__ZygoteBranchHeld *m =
+        pyexec__internal__zygote_branch_held__unpack(NULL, f->length, f->payload);
+    if (m != NULL) {
+        branch_held(c->engine, m->token, m->sys_errno);
+        pyexec__internal__zygote_branch_held__free_unpacked(m, NULL);
+    }
+}
+
+static void on_branch_taken(struct channel *c, const struct wire_frame *f)
+{
+    Pyexec__Internal__ZygoteBranchTaken *m =
+        pyexec__internal__zygote_branch_taken__unpack(NULL, f->length, f->payload);
+    if (m != NULL) {
+        branch_taken(c->engine, m->token, m->sys_errno);
+        pyexec__internal__zygote_branch_taken__free_unpacked(m, NULL);
+    }
+}
+
 static void on_exited(struct channel *c, const struct wire_frame *f)
 {
     Pyexec__Internal__ZygoteExited *m =
@@ -231,6 +251,13 @@ static void adopt(struct engine *e, struct zygote *z)
     {
         n++;
     }
+    LIST_FOREACH(it, from)
+    {
+        struct process *p = LIST_CONTAINER(it, struct process, reaped_by);
+        if (p->session != NULL) {
+            branch_adopted(p->session);
+        }
+    }
     int32_t *pids = calloc(n > 0 ? n : 1, sizeof *pids);
     Pyexec__Internal__LauncherAdopt m = PYEXEC__INTERNAL__LAUNCHER_ADOPT__INIT;
     m.zygote_pid = z->pid;
@@ -299,6 +326,10 @@ static void handle(struct channel *c, struct wire_frame *f)
         on_signalled(c, f);
     } else if (f->type == ZYGOTE_FRAME_EXITED) {
         on_exited(c, f);
+    } else if (f->type == ZYGOTE_FRAME_BRANCH_HELD) {
+        on_branch_held(c, f);
+    } else if (f->type == ZYGOTE_FRAME_BRANCH_TAKEN) {
+        on_branch_taken(c, f);
     } else if (f->type == ZYGOTE_FRAME_READY && z != NULL) {
         on_ready(z, f);
     } else if (f->type == ZYGOTE_FRAME_SPAWNED && z != NULL) {
@@ -573,6 +604,26 @@ void zygotes_kill(struct process *p)
     if (p->reaper != NULL) {
         (void)channel_send(p->reaper, ZYGOTE_FRAME_KILL, &m.base, NULL, 0);
     }
+}
+
+int zygotes_branch_begin(struct process *parent, uint64_t token)
+{
+    Pyexec__Internal__ZygoteBranchBegin m = PYEXEC__INTERNAL__ZYGOTE_BRANCH_BEGIN__INIT;
+    m.token = token;
+    m.pid = parent->pid;
+    return parent->reaper == NULL
+               ? -1
+               : channel_send(parent->reaper, ZYGOTE_FRAME_BRANCH_BEGIN, &m.base, NULL, 0);
+}
+
+int zygotes_branch_end(struct process *parent, uint64_t token, pid_t pid)
+{
+    Pyexec__Internal__ZygoteBranchEnd m = PYEXEC__INTERNAL__ZYGOTE_BRANCH_END__INIT;
+    m.token = token;
+    m.pid = pid;
+    return parent->reaper == NULL
+               ? -1
+               : channel_send(parent->reaper, ZYGOTE_FRAME_BRANCH_END, &m.base, NULL, 0);
 }
 
 void zygotes_hung(struct zygote *z)
