@@ -287,8 +287,10 @@ int wire_writer_flush(struct wire_writer *w)
         for (size_t i = 0; i < fd_count; i++) {
             fd_close(&w->pending[i].fd);
         }
-        w->pending_len -= (unsigned)fd_count;
-        memmove(w->pending, w->pending + fd_count, w->pending_len * sizeof *w->pending);
+        if (fd_count > 0) {
+            w->pending_len -= (unsigned)fd_count;
+            memmove(w->pending, w->pending + fd_count, w->pending_len * sizeof *w->pending);
+        }
         w->sent += (size_t)n;
     }
     if (w->out.cap > (1u << 20)) {
