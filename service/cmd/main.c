@@ -21,6 +21,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -260,6 +261,7 @@ static int start_rpc(struct daemon *d, struct err *err)
         .node_id = d->config.node_id,
         .max_connections = (uint32_t)d->config.max_connections,
         .max_calls = (uint32_t)d->config.max_calls,
+        .heartbeat_ns = d->config.heartbeat,
     };
     return rpc_server_new(&rc, d->engine, &d->loop, &d->rpc, err);
 }
@@ -295,6 +297,9 @@ static int run(struct daemon *d)
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
     rpc_server_free(d->rpc);
     engine_free(d->engine);
+    /* It ends by end of file, after every process below it: then nothing of ours is left. */
+    while (waitpid(launcher_pid, NULL, 0) < 0 && errno == EINTR) {
+    }
     int leftover = uv_loop_close(&d->loop);
     if (leftover < 0) {
         log_event(LOG_ERROR, "loop.busy", "error", uv_strerror(leftover), (char *)NULL);

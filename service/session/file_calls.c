@@ -106,7 +106,8 @@ static void start(struct engine *e, const struct engine_caller *caller, const ch
                   engine_file_fn *opened, void *ctx)
 {
     struct err err = {0};
-    struct file_job failed = {.result = -1, .done = done, .opened = opened, .ctx = ctx, .file.fd = -1};
+    struct file_job failed = {
+        .result = -1, .done = done, .opened = opened, .ctx = ctx, .file.fd = -1};
     struct file_job *j = calloc(1, sizeof *j);
     if (j == NULL) {
         (void)err_set(&failed.err, ERR_NO_MEMORY, "out of memory");
@@ -228,11 +229,11 @@ static int run_open(struct file_job *j)
     return 0;
 }
 
-#define FILE_UNARY(name, Request, run)                                                        \
-    void engine_##name(struct engine *e, const struct engine_caller *caller,                  \
-                       const Pyexec__V1__##Request *q, engine_done_fn *done, void *ctx)       \
-    {                                                                                         \
-        start(e, caller, q->session_id, &q->base, run, done, NULL, ctx);                      \
+#define FILE_UNARY(name, Request, run)                                                  \
+    void engine_##name(struct engine *e, const struct engine_caller *caller,            \
+                       const Pyexec__V1__##Request *q, engine_done_fn *done, void *ctx) \
+    {                                                                                   \
+        start(e, caller, q->session_id, &q->base, run, done, NULL, ctx);                \
     }
 
 FILE_UNARY(stat_file, StatFileRequest, run_stat)

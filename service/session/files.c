@@ -92,8 +92,10 @@ static int open_parent(int root, const char *path, int *ret_dir, const char **re
     const char *name = slash != NULL ? slash + 1 : path;
     size_t n = slash != NULL ? (size_t)(slash - path) : 0;
     if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-        return err_field(err, "path", "%.160s: want the path of an entry below the working "
-                                      "directory, without a slash or dots at its end", path);
+        return err_field(err, "path",
+                         "%.160s: want the path of an entry below the working "
+                         "directory, without a slash or dots at its end",
+                         path);
     }
     memcpy(parent, path, n);
     parent[n] = '\0';
@@ -296,8 +298,7 @@ static int write_chunk(int fd, const Pyexec__V1__WriteFileRequest *r, struct err
 {
     size_t done = 0;
     while (done < r->data.len) {
-        ssize_t n = pwrite(fd, r->data.data + done, r->data.len - done,
-                           (off_t)(r->offset + done));
+        ssize_t n = pwrite(fd, r->data.data + done, r->data.len - done, (off_t)(r->offset + done));
         if (n < 0 && errno == EINTR) {
             continue;
         }

@@ -19,12 +19,12 @@
 #include "proto/pyexec_v1.h"
 #include "service/base/err.h"
 
-#define FILES_PATH_MAX 4095          /* bytes of a path */
-#define FILES_DEPTH_MAX 64           /* levels that a listing goes down */
-#define FILES_LIST_MAX 100000        /* entries that a listing may pass over in all */
+#define FILES_PATH_MAX 4095   /* bytes of a path */
+#define FILES_DEPTH_MAX 64    /* levels that a listing goes down */
+#define FILES_LIST_MAX 100000 /* entries that a listing may pass over in all */
 #define FILES_PAGE_DEFAULT 1000
 #define FILES_PAGE_MAX 10000
-#define FILES_CHUNK_MAX (1u << 20)   /* bytes of one write, and of one read */
+#define FILES_CHUNK_MAX (1u << 20) /* bytes of one write, and of one read */
 
 /* The messages are the caller's: pyexec__v1__..._free_unpacked(m, NULL). All: 0 or -1. */
 int files_stat(int root, const char *path, Pyexec__V1__FileInfo **ret_file, struct err *err);

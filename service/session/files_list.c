@@ -180,11 +180,13 @@ int files_list(int root, const Pyexec__V1__ListFilesRequest *request,
     pyexec__v1__list_files_response__init(out);
     struct listing l = {.root = root, .after = after[0] ? after : NULL};
     int e = read_level(&l, request->path, request->depth ? request->depth : 1);
-    int result = e == -E2BIG ? err_field(err, "depth", "more than %d entries: list a part of them",
-                                         FILES_LIST_MAX)
-                 : e < 0     ? files_fail(err, e, request->path)
-                             : fill_page(&l, request->page_size ? (size_t)request->page_size
-                                                                : FILES_PAGE_DEFAULT, out, err);
+    int result =
+        e == -E2BIG
+            ? err_field(err, "depth", "more than %d entries: list a part of them", FILES_LIST_MAX)
+        : e < 0
+            ? files_fail(err, e, request->path)
+            : fill_page(&l, request->page_size ? (size_t)request->page_size : FILES_PAGE_DEFAULT,
+                        out, err);
     for (size_t i = 0; i < l.len; i++) {
         free(l.paths[i]);
     }

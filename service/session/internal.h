@@ -71,9 +71,9 @@ int zygotes_init(struct engine *engine, int take_launcher_fd, struct err *err);
 void zygotes_spawn(struct engine *engine, struct process *process);
 void zygotes_signal(struct process *process, int signal, bool group);
 void zygotes_kill(struct process *process);
-/* To the reaper of `parent`, around a fork that it makes itself; 0 or -1. */
-int zygotes_branch_begin(struct process *parent, uint64_t token);
-int zygotes_branch_end(struct process *parent, uint64_t token, pid_t pid);
+/* To the reaper of a session (NULL: it is gone), around a fork that the session makes itself. 0 or -1. */
+int zygotes_branch_begin(struct channel *reaper, pid_t session, uint64_t token);
+int zygotes_branch_end(struct channel *reaper, uint64_t token, pid_t pid);
 /* A SPAWN was left unanswered: the zygote hangs. */
 void zygotes_hung(struct zygote *zygote);
 void zygotes_close(struct engine *engine);
@@ -466,8 +466,9 @@ void branch_taken(struct engine *engine, uint64_t token, int sys_errno);
 void branch_over(struct session *session);
 /* A child's process is there (err NULL) or will never be; harmless for other sessions. */
 void branch_ready(struct session *session, const struct err *err);
-/* The parent's reaper died and the launcher is about to adopt: asks it to spare the branch. */
-void branch_adopted(struct session *session);
+/* The parent's reaper died; its reaper is the launcher now, to which ADOPT is about to be sent
+ * (`named` false) or was sent: repeats what the dead one may not have done. */
+void branch_adopted(struct session *session, bool named);
 
 /* --- spare.c ----------------------------------------------------------------------------------- */
 struct process *spare_take(struct engine *engine); /* NULL: none is ready */

@@ -254,8 +254,9 @@ static void adopt(struct engine *e, struct zygote *z)
     LIST_FOREACH(it, from)
     {
         struct process *p = LIST_CONTAINER(it, struct process, reaped_by);
+        p->reaper = launcher;
         if (p->session != NULL) {
-            branch_adopted(p->session);
+            branch_adopted(p->session, false);
         }
     }
     int32_t *pids = calloc(n > 0 ? n : 1, sizeof *pids);
@@ -274,9 +275,11 @@ static void adopt(struct engine *e, struct zygote *z)
     while ((node = list_pop_front(from)) != NULL) {
         struct process *p = LIST_CONTAINER(node, struct process, reaped_by);
         list_push_back(&launcher->processes, node);
-        p->reaper = launcher;
         if (p->kill_sent) {
             zygotes_kill(p);
+        }
+        if (p->session != NULL) {
+            branch_adopted(p->session, true);
         }
         /* A signal that the zygote did not answer may have been lost with it. */
         bool again = p->signals_pending > 0 && p->execution != NULL;
@@ -606,24 +609,22 @@ void zygotes_kill(struct process *p)
     }
 }
 
-int zygotes_branch_begin(struct process *parent, uint64_t token)
+int zygotes_branch_begin(struct channel *reaper, pid_t session, uint64_t token)
 {
     Pyexec__Internal__ZygoteBranchBegin m = PYEXEC__INTERNAL__ZYGOTE_BRANCH_BEGIN__INIT;
     m.token = token;
-    m.pid = parent->pid;
-    return parent->reaper == NULL
-               ? -1
-               : channel_send(parent->reaper, ZYGOTE_FRAME_BRANCH_BEGIN, &m.base, NULL, 0);
+    m.pid = session;
+    return reaper == NULL ? -1
+                          : channel_send(reaper, ZYGOTE_FRAME_BRANCH_BEGIN, &m.base, NULL, 0);
 }
 
-int zygotes_branch_end(struct process *parent, uint64_t token, pid_t pid)
+int zygotes_branch_end(struct channel *reaper, uint64_t token, pid_t pid)
 {
     Pyexec__Internal__ZygoteBranchEnd m = PYEXEC__INTERNAL__ZYGOTE_BRANCH_END__INIT;
     m.token = token;
     m.pid = pid;
-    return parent->reaper == NULL
-               ? -1
-               : channel_send(parent->reaper, ZYGOTE_FRAME_BRANCH_END, &m.base, NULL, 0);
+    return reaper == NULL ? -1
+                          : channel_send(reaper, ZYGOTE_FRAME_BRANCH_END, &m.base, NULL, 0);
 }
 
 void zygotes_hung(struct zygote *z)
