@@ -52,13 +52,41 @@ _TracebackException = _traceback["TracebackException"]
 
 # --- source text ---------------------------------------------------------------------------------
 
-_public_lines = linecache.cache
-_sources = {}  # id of a code object's co_filename -> (that string, lines, size)
+_sources = {}  # id of a code object's co_filename -> (that string, linecache's entry, path)
+
+
+class _Lines(dict):
+    """linecache's table: each run has its own `filename` object, so that functions of earlier runs
+    keep their own text although the name is the same."""
+
+    def __getitem__(self, name):
+        known = _sources.get(id(name))
+        return dict.__getitem__(self, name) if known is None else known[1]
+
+    def clear(self):
+        dict.clear(self)
+        for filename, entry, path in _sources.values():
+            self[filename] = self[path] = entry
+
+
+linecache.cache = _public_lines = _Lines(linecache.cache)
+
+
+def _forget_old_sources():
+    total = 0
+    for count, key in enumerate(reversed(list(_sources)), 1):
+        filename, entry, path = _sources[key]
+        total += entry[0]
+        if total > MOST_SOURCE_BYTES or count > MOST_SOURCES:
+            del _sources[key]
+            for name in (filename, path):
+                known = dict.get(_public_lines, name)
+                if known is not None and len(known) == 4 and known[2] is entry[2]:
+                    del _public_lines[name]
 
 
 def add_source(filename, path, source):
-    """Makes the lines of a run known. Each run has its own `filename` object, so that functions of
-    earlier runs keep their own text although the name is the same."""
+    """Makes the lines of a run known."""
     text = source.decode("utf-8", "replace")
     if text.startswith("\ufeff"):
         text = text[1:]
@@ -67,17 +95,12 @@ def add_source(filename, path, source):
     lines = [line + "\n" for line in lines]
     if last:
         lines.append(last + "\n")
-    _sources[id(filename)] = (filename, lines, len(source))
-    total = 0
-    for key in list(reversed(_sources)):
-        total += _sources[key][2]
-        if key != id(filename) and (total > MOST_SOURCE_BYTES or len(_sources) > MOST_SOURCES):
-            del _sources[key]
     # No time stamp: linecache.checkcache leaves the entry alone.
     entry = (len(source), None, lines, filename)
-    _public_lines[filename] = entry
-    _public_lines[path] = (len(source), None, lines, path)
+    _sources[id(filename)] = (filename, entry, path)
+    _public_lines[filename] = _public_lines[path] = entry
     _linecache.cache[filename] = entry
+    _forget_old_sources()
 
 
 def line_of(filename, number):
@@ -85,9 +108,8 @@ def line_of(filename, number):
     known = _sources.get(id(filename))
     if known is None:
         return _linecache.getline(filename, number).strip()
-    if 1 <= number <= len(known[1]):
-        return known[1][number - 1].strip()
-    return ""
+    lines = known[1][2]
+    return lines[number - 1].strip() if 1 <= number <= len(lines) else ""
 
 
 # --- reports -------------------------------------------------------------------------------------
@@ -100,8 +122,8 @@ def _localize(report, filename, path):
         one = todo.pop()
         for frame in one.stack:
             known = _sources.get(id(frame.filename))
-            if known is not None and frame.lineno and 1 <= frame.lineno <= len(known[1]):
-                frame._line = known[1][frame.lineno - 1]
+            if known is not None and frame.lineno and 1 <= frame.lineno <= len(known[1][2]):
+                frame._line = known[1][2][frame.lineno - 1]
             if frame.filename == path:
                 frame.filename = filename
         if one.exc_type is not None and hasattr(one, "text") and hasattr(one, "filename"):

@@ -60,6 +60,10 @@ static void test_sources_are_known(void)
                   "linecache.checkcache()\n"
                   "print(inspect.getsource(f) + inspect.getsource(A), end='')",
                   "def f():\n    return 1 / 0\nclass A:\n    y = 1\n");
+    CHECK_PRINTED("linecache.checkcache()\nprint(inspect.getsource(f), end='')",
+                  "def f():\n    return 1 / 0\n");
+    CHECK_PRINTED("linecache.clearcache()\nprint(inspect.getsource(f), end='')",
+                  "def f():\n    return 1 / 0\n");
     /* A function of an earlier run keeps its own lines, although the file name is the same. */
     CHECK_EQ_INT(run("#\n#\n#\nf()"), ERROR);
     CHECK_STR(result.done->traceback, "Traceback (most recent call last):\n"
