@@ -347,7 +347,7 @@ def new_id():
 # announces is inside of the try, so that an interrupt after it is always caught.
 SPIN_AND_CATCH = """
 try:
-    exec("print('on')\\\\nwhile True: pass")
+    exec("print('on')\\nwhile True: pass")
 except BaseException:
     print('caught')
 """
