@@ -58,6 +58,7 @@ struct rpc_server {
 
     /* Any thread. */
     atomic_uint calls;   /* struct calls that exist */
+    _Atomic int64_t last_call_ns; /* monotonic: when the last of them went */
     atomic_uint pending; /* slots posted */
     atomic_bool serving;
     atomic_bool stopping; /* refuse calls that arrive */

@@ -24,7 +24,8 @@
  *           → GOING_AWAY   no call is left: gRPC sends GOAWAY and a ping, which a client answers only after
  *                          it has read what was sent before (GOAWAY sent earlier lets gRPC close connections
  *                          whose client has not read all yet), and closes each connection that answers
- *           → CUT          flush_ns have passed: all connections are closed, calls or not
+ *           → CUT          flush_ns have passed, or no call has been for LINGER_NS: all connections are
+ *                          closed, calls or not
  *           → CLOSING      no call, pending request or connection is left; threads are joined
  *           → CLOSED       the handles are closed */
 #include "service/rpc/server.h"
@@ -41,6 +42,7 @@
 #include "service/rpc/arrival.h"
 #include "service/rpc/internal.h"
 
+#define LINGER_NS (500 * NS_PER_MS) /* after the last call, before connections are cut */
 #define ADDRESSES_MAX (LISTENERS_MAX * (ADDRESS_TEXT_MAX + 1))
 
 static void step(struct rpc_server *server);
@@ -230,6 +232,7 @@ static void maybe_idle(struct rpc_server *server)
 
 void server_call_gone(struct rpc_server *server)
 {
+    atomic_store_explicit(&server->last_call_ns, clock_mono_ns(), memory_order_relaxed);
     (void)atomic_fetch_sub(&server->calls, 1);
     maybe_idle(server);
 }
@@ -269,9 +272,23 @@ static void on_listeners_closed(void *ctx)
     step(server);
 }
 
+/* A client that makes no call may not even look at its connection, and never answers the ping. It has
+ * read all when its last call is some time ago; after a call that has just ended it gets some. */
+static uint64_t linger_ms(struct rpc_server *server)
+{
+    int64_t since = clock_mono_ns() -
+                    atomic_load_explicit(&server->last_call_ns, memory_order_relaxed);
+    int64_t left = LINGER_NS - since;
+    left = left < server->flush_ns ? left : server->flush_ns;
+    return left > 0 ? (uint64_t)(left / NS_PER_MS) : 0;
+}
+
+static void on_flush_over(uv_timer_t *timer);
+
 static void go_away(struct rpc_server *server)
 {
     server->state = SERVER_GOING_AWAY;
+    (void)uv_timer_start(&server->timer, on_flush_over, linger_ms(server), 0);
     tag_arm(&server->down, on_down);
     grpc_server_shutdown_and_notify(server->grpc, server->queue, &server->down);
 }
