@@ -134,6 +134,7 @@ static void init_tables(struct engine *e)
 {
     strmap_init(&e->processes_by_serial);
     strmap_init(&e->processes_by_pid);
+    strmap_init(&e->workdirs);
     strmap_init(&e->sessions);
     strmap_init(&e->tombstones);
     strmap_init(&e->requests);
@@ -159,6 +160,7 @@ void engine_free(struct engine *e)
     zygotes_release(e);
     strmap_release(&e->processes_by_serial);
     strmap_release(&e->processes_by_pid);
+    strmap_release(&e->workdirs);
     strmap_release(&e->sessions);
     strmap_release(&e->tombstones);
     strmap_release(&e->requests);

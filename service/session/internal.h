@@ -598,6 +598,7 @@ struct engine {
     unsigned spare_failures;
     struct timer spare_retry;
 
+    struct strmap workdirs; /* private ones in use, by name */
     struct strmap sessions;
     struct list session_list;
     unsigned session_count;

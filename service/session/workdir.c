@@ -44,8 +44,13 @@ int workdir_make(struct engine *e, const char *name, struct workdir **ret_dir, s
         dir_free(d);
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     }
+    if (strmap_put(&e->workdirs, name, d) < 0) {
+        dir_free(d);
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    }
     if (mkdirat(e->work_fd, name, 0700) < 0) {
         int at = errno;
+        (void)strmap_remove(&e->workdirs, name);
         bool full = at == ENOSPC || at == EDQUOT;
         dir_free(d);
         return err_sys(err, full ? ERR_DISK_QUOTA : ERR_INTERNAL, at, "mkdir",
@@ -168,7 +173,7 @@ void workdir_sweep(struct engine *e)
     while ((entry = readdir(dir)) != NULL) {
         const char *name = entry->d_name;
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-            strmap_get(&e->sessions, name) != NULL) {
+            strmap_get(&e->workdirs, name) != NULL) {
             continue;
         }
         struct removal *r = calloc(1, sizeof *r);
@@ -208,6 +213,9 @@ void workdir_release(struct engine *e, struct workdir *d, void (*done)(void *ctx
 {
     bool remove = d != NULL && --d->refs == 0 && d->name != NULL;
     struct removal *r = remove ? calloc(1, sizeof *r) : NULL;
+    if (remove) {
+        (void)strmap_remove(&e->workdirs, d->name);
+    }
     if (r != NULL) {
         r->name = d->name;
         r->inode = d->inode;
