@@ -12,13 +12,13 @@ import signal
 
 import grpc
 from grpc import StatusCode
-from support.api import ex, ty
-from support.client import new_id
+from support.api import ex, ss, ty
+from support.client import RPC_TIMEOUT, new_id
 from support.faults import Fault, refused
 
 STEPS = 2_500
 EXHAUSTIVE_STEPS = 100_000
-SESSIONS_AT_ONCE = 12
+SESSIONS_AT_ONCE = 12  # and up to two more that a fork adds
 REMEMBERED = 40  # finished executions that are read again
 
 
@@ -49,6 +49,7 @@ class Model:
             self.throw_away: 5, self.raise_error: 4, self.crash: 2, self.run_on_dead: 2,
             self.busy: 2, self.interrupt: 2, self.leave: 3, self.queue: 2, self.read_again: 8,
             self.repeat_id: 3, self.lost_session: 2, self.compare_list: 1, self.limit: 1,
+            self.fork: 4, self.fork_dead: 1,
         }
 
     # --- help ----------------------------------------------------------------------------------
@@ -97,6 +98,28 @@ class Model:
             assert now.generation > session.generation
             session.generation = now.generation
             session.value, session.alive = None, True
+
+    def fork(self):
+        """Branches have the parent's value, and one of their own from then on."""
+        session = self.any_session(alive=True)
+        if session and len(self.sessions) < SESSIONS_AT_ONCE:
+            request = ss.ForkSessionRequest(session_id=session.id, count=self.rng.randint(1, 3),
+                                            labels=self.label)
+            made = self.forking(lambda: self.client.sessions.ForkSession(
+                request, timeout=RPC_TIMEOUT)).sessions
+            assert len(made) == request.count
+            for one in made:
+                assert one.parent_session_id == session.id
+                branch = ModelSession(one.session_id)
+                branch.generation, branch.value = one.generation, session.value
+                self.sessions.append(branch)
+
+    def fork_dead(self):
+        session = self.any_session(alive=False)
+        if session:
+            with refused("SESSION_DEAD", StatusCode.FAILED_PRECONDITION):
+                self.client.sessions.ForkSession(
+                    ss.ForkSessionRequest(session_id=session.id), timeout=RPC_TIMEOUT)
 
     def lost_session(self):
         if self.deleted:
