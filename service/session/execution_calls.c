@@ -374,7 +374,7 @@ void engine_interrupt_execution(struct engine *e, const struct engine_caller *ca
     struct err err = {0};
     int64_t kill_after = 0;
     struct execution *x = NULL;
-    if (q->mode < 0 || (int)q->mode > 2) {
+    if ((unsigned)q->mode > 2) {
         (void)err_field(&err, "mode", "no such mode");
     } else if (limits_duration("kill_after", q->kill_after, &kill_after, &err) < 0) {
         x = NULL;

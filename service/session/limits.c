@@ -106,16 +106,16 @@ static int environment(const struct engine *e, const void *entries, size_t n, st
 
 static int enums(const Pyexec__V1__ExecutionSpec *spec, struct err *err)
 {
-    if (spec->busy_policy < 0 || (int)spec->busy_policy > 2) {
+    if ((unsigned)spec->busy_policy > 2) {
         return err_field(err, "busy_policy", "no such busy_policy");
     }
-    if (spec->stdin_mode < 0 || (int)spec->stdin_mode > 3) {
+    if ((unsigned)spec->stdin_mode > 3) {
         return err_field(err, "stdin_mode", "no such stdin_mode");
     }
-    if (spec->overflow_policy < 0 || (int)spec->overflow_policy > 2) {
+    if ((unsigned)spec->overflow_policy > 2) {
         return err_field(err, "overflow_policy", "no such overflow_policy");
     }
-    if (spec->traceback_style < 0 || (int)spec->traceback_style > 2) {
+    if ((unsigned)spec->traceback_style > 2) {
         return err_field(err, "traceback_style", "no such traceback_style");
     }
     return 0;
