@@ -12,7 +12,7 @@ from support.waiting import until
 
 COUNT = 200
 AT_ONCE = 16
-FLAGS = ("--max-running", str(AT_ONCE), "--interrupt-grace", "100ms", "--retain", "1s")
+FLAGS = ("--max-running", str(AT_ONCE), "--interrupt-grace", "100ms")
 
 
 class Ending:

@@ -1,9 +1,12 @@
 """Waits for conditions. Nothing in the tests waits for a time."""
 
+import os
 import threading
 import time
 
 GENEROUS = 60.0  # seconds; only a broken service or a dead machine gets there
+# Programs built with a sanitizer are slower and larger; bounds of time and memory grow by this.
+SANITIZED = 10 if os.environ.get("PYEXEC_SANITIZER") else 1
 
 
 def until(condition, what, seconds=GENEROUS):
