@@ -19,7 +19,7 @@ static bool listens(const char *address)
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
     const char *path = address + strlen("unix:");
     if (strlen(path) >= sizeof sun.sun_path) {
-        return true;
+        return false; /* nobody can */
     }
     memcpy(sun.sun_path, path, strlen(path) + 1);
     FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -89,6 +89,7 @@ int main(int argc, char **argv)
     static struct cli cli; /* zeroed */
     int code = EXIT_USAGE;
     (void)setlocale(LC_CTYPE, "");
+    (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* what it would log, we say ourselves */
     const char *address = getenv("PYEXEC_ADDRESS");
     cli.address = address != NULL && address[0] != '\0' ? address : NULL;
     int at = parse_global(&cli, argc, argv, &code);
