@@ -324,7 +324,7 @@ int execlog_append_event(struct execlog *log, Pyexec__V1__ExecutionEvent *event)
     }
     int result = store_event(log, event, kind);
     if (result < 0) {
-        log->dropped++;
+        log->dropped += pyexec__v1__execution_event__get_packed_size(event);
     }
     trim(log);
     unlock(log);

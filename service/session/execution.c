@@ -339,6 +339,9 @@ void execution_answer(struct execution *x, bool start, const struct err *err, en
 void execution_born(struct execution *x, const struct err *err)
 {
     (void)execution_ref(x);
+    if (x->state == EXECUTION_QUEUED) {
+        x->queued_ns = clock_mono_ns(); /* until now it was the fork that took time */
+    }
     while (!list_empty(&x->births)) {
         struct waiter *w = LIST_CONTAINER(x->births.next, struct waiter, node);
         struct err late = {0};

@@ -142,7 +142,7 @@ static void throw_away(struct asking *a)
         answer(a, NULL, false, &err);
         return;
     }
-    s->first = x;
+    s->first = execution_ref(x);
     answer_at_birth(a, x, false);
     session_spawn(s);
 }

@@ -351,7 +351,8 @@ void execution_finish(struct execution *execution, Pyexec__V1__ExecutionResult *
 void execution_finish_background(struct execution *execution, Pyexec__V1__ExecutionResult *result);
 /* Makes a report fit: valid UTF-8, bounded counts, one message of the stream. */
 void report_clean(Pyexec__Internal__SessionDone *done);
-void report_fit(Pyexec__V1__ExecutionResult *result);
+/* True when something had to be left out. */
+bool report_fit(Pyexec__V1__ExecutionResult *result);
 bool report_clean_display(Pyexec__V1__DisplayData *display);
 void report_clean_text(char *text);
 
@@ -402,7 +403,7 @@ struct session {
     uint64_t cpu_user_ns; /* of processes that are gone, and the last report of this one */
     uint64_t cpu_system_ns;
     uint64_t max_rss_bytes;
-    struct execution *first; /* of a throw-away session */
+    struct execution *first; /* of a throw-away session that has no process yet: a reference */
     bool branched;          /* its process is another session's fork */
     struct branch *branch;  /* the fork that it is part of, as parent or child */
 };

@@ -151,25 +151,26 @@ static bool fits(const Pyexec__V1__ExecutionResult *r)
 
 /* In the order of what a person misses least. Strings are the report's own, never literals, when
  * they are long. */
-void report_fit(Pyexec__V1__ExecutionResult *r)
+bool report_fit(Pyexec__V1__ExecutionResult *r)
 {
     if (fits(r)) {
-        return;
+        return false;
     }
     r->value = NULL;
     r->n_changed_files = 0;
     if (fits(r)) {
-        return;
+        return true;
     }
     shorten(r->traceback, RESULT_MOST / 2);
     shorten(r->exc_message, KEPT_TEXT);
     r->exc_info = NULL;
     if (fits(r)) {
-        return;
+        return true;
     }
     r->n_frames = 0;
     for (size_t i = 0; i < r->n_warnings; i++) {
         shorten(r->warnings[i], 1024);
     }
     shorten(r->exc_type, 1024);
+    return true;
 }

@@ -207,6 +207,9 @@ void result_from_done(struct execution *x, Pyexec__Internal__SessionDone *done)
                                                               : s->max_rss_bytes;
     char *space[NOTES_MOST + 128];
     append_warnings(&d, done->warnings, done->n_warnings, space);
+    if (report_fit(&d.m)) {
+        space[d.m.n_warnings++] = (char *)(uintptr_t) "the result was too large: it is shortened";
+    }
     execution_finish(x, &d.m);
 }
 
@@ -301,7 +304,6 @@ static void leave_session(struct execution *x)
 
 static void append(struct execution *x, Pyexec__V1__ExecutionResult *result)
 {
-    report_fit(result);
     if (execlog_append_result(x->log, result) == 0) {
         return;
     }

@@ -284,6 +284,7 @@ static void announce(struct session *s)
         struct execution *x = s->first;
         s->first = NULL;
         execution_born(x, NULL);
+        execution_unref(x);
     }
     dispatch_session(s);
 }
@@ -296,9 +297,12 @@ static void drop_first(struct session *s)
     if (x == NULL) {
         return;
     }
-    (void)execution_ref(x);
-    execution_forget_unborn(x);
-    execution_born(x, &s->start_err);
+    if (x->state == EXECUTION_FINISHED) { /* interrupted before it was born: it has a result */
+        execution_born(x, NULL);
+    } else {
+        execution_forget_unborn(x);
+        execution_born(x, &s->start_err);
+    }
     execution_unref(x);
 }
 
