@@ -126,10 +126,6 @@ def test_a_zygote_that_dies_again_and_again(own_daemon):
     client.execute("print(x)", session).ok("1\n")
 
 
-def session_pids(daemon, client, sessions):
-    return [int(client.execute("import os\nprint(os.getpid())", s).ok().text) for s in sessions]
-
-
 def test_a_stopped_zygote_is_replaced(own_daemon):
     """A fork unanswered for 10 s: the zygote is killed; living sessions go on all the while."""
     daemon = own_daemon(spares=0)

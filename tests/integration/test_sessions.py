@@ -35,6 +35,16 @@ def test_random_numbers_differ_between_sessions(client):
     assert all(len(set(p)) == 8 for p in parts), seen
 
 
+def test_numpys_generator_differs_between_sessions(own_daemon):
+    """Where the template has imported it, it is seeded afresh, too."""
+    client = own_daemon.connect(own_daemon("--preload", "numpy"))
+    code = "import sys\nassert 'numpy' in sys.modules\nimport numpy\n" \
+           "print(numpy.random.rand(), numpy.random.default_rng().random())"
+    seen = [client.execute(code).ok().text for _ in range(8)]
+    parts = list(zip(*(line.split() for line in seen)))
+    assert all(len(set(p)) == 8 for p in parts), seen
+
+
 def test_facts_of_a_session(client):
     made = client.create(labels={"team": "a"}, idle_timeout=90)
     session = made.session_id

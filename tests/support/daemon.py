@@ -139,8 +139,8 @@ class Daemon:
 
     @property
     def zygote(self):
-        """The pid of the zygote, waiting for one that is starting. Sessions that the launcher has
-        adopted have another name."""
+        """The pid of the zygote, waiting for one that is starting. The launcher's other children
+        are sessions whose zygote died; they have a name of their own."""
         def living():
             return [p.pid for p in self._children(self.launcher)
                     if p.state not in "ZX" and p.name == "pyexec-zygote"]
