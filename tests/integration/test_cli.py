@@ -141,6 +141,44 @@ def test_sessions_by_command(pyexec):
     assert b"SESSION_NOT_FOUND" in done.stderr
 
 
+def test_detach_and_attach(pyexec):
+    """Started without waiting; followed later, with the same output and exit code."""
+    session = pyexec("session", "create", check=0).stdout.decode().split()[0]
+    started = pyexec("run", "--session", session, "--detach", "-c",
+                     "import sys; print('out'); sys.exit(7)", check=0)
+    assert pyexec("attach", *started.stdout.decode().split(), check=7).stdout == b"out\n"
+    assert pyexec("attach", *started.stdout.decode().split(), check=7).stdout == b"out\n"
+    pyexec("attach", session, "no-such-execution", check=125)
+    pyexec("session", "delete", session, check=0)
+
+
+def test_interrupt_command(pyexec, daemon):
+    session = pyexec("session", "create", check=0).stdout.decode().split()[0]
+    process = subprocess.Popen([binary("pyexec"), "--address", daemon.address, "run", "--session",
+                                session, "-c", "print('on')\nwhile True: pass"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"on\n"
+    pyexec("interrupt", session, check=0)
+    process.communicate(timeout=WATCHDOG)
+    assert process.returncode == 130
+    pyexec("session", "delete", session, check=0)
+
+
+def test_options_of_run(pyexec):
+    code = "import os, sys; print(os.environ['A'], sys.stdin.read()); 1/0"
+    done = pyexec("run", "-c", code, "--env", "A=b c", "--stdin", "--filename", "named.py",
+                  code=b"input", check=1)
+    assert done.stdout == b"b c input\n"
+    assert b'File "named.py", line 1' in done.stderr
+    assert pyexec("run", "--value", "-c", "6 * 7", check=0).stdout == b"42\n"
+    assert pyexec("run", "-c", "6 * 7", check=0).stdout == b""
+
+
+def test_many_lines_through_the_command(pyexec):
+    done = pyexec("run", "-c", "for i in range(200000): print(i)", check=0)
+    assert done.stdout == b"".join(b"%d\n" % i for i in range(200000))
+
+
 def test_info_and_ping(pyexec, client):
     assert client.info().node_id in pyexec("info", check=0).stdout.decode()
     pyexec("ping", check=0)

@@ -100,6 +100,17 @@ def test_retained_output(own_daemon):
             client.execute("1", session, max_output_bytes=64 * KIB + 1)
 
 
+def test_retained_output_of_all_executions(own_daemon):
+    """Beyond the bound the oldest finished executions go first."""
+    client = own_daemon.connect(own_daemon("--retained-bytes", "8MiB"))
+    with client.session() as session:
+        code = "import os\nfor i in range(30): os.write(1, b'x' * 100000)"
+        ids = [client.execute(code, session).ok().execution_id for _ in range(5)]
+        assert len(client.attach(session, ids[-1]).stdout) == 3_000_000
+        with refused("EXECUTION_NOT_FOUND", grpc.StatusCode.NOT_FOUND):
+            client.attach(session, ids[0])
+
+
 def test_exception_text(client, session):
     """1 MiB of text, the middle cut; the message of the stream stays below its bound."""
     got = client.execute("raise ValueError('<' + 'x' * 5000000 + '>')", session).expect("ERROR")
