@@ -4,6 +4,7 @@ import grpc
 import pytest
 from support.api import ex
 from support.client import SPIN_AND_CATCH, Client, new_id
+from support.processes import exists
 from support.waiting import until
 
 SPIN = "print('on')\nwhile True: pass"
@@ -119,7 +120,6 @@ def test_a_cancelled_throw_away_execution_leaves_nothing(client):
     stream.cancel()
     done = client.finished(stream.outcome.session_id, stream.outcome.execution_id)
     assert done.result.status == done.result.STATUS_CANCELLED
-    from support.processes import exists
     pid = int(stream.outcome.text.split()[1])
     until(lambda: not exists(pid), "the process is gone")
 

@@ -1,6 +1,7 @@
 """The exception report, against exception objects made to break it."""
 
 import pytest
+from support.api import ex
 
 HOSTILE = {
     # name: (code, exc_type, a part of exc_message or None)
@@ -167,7 +168,6 @@ def test_frames_and_source_of_functions_of_earlier_runs(client, session):
 
 
 def test_ipython_style(client, session):
-    from support.api import ex
     got = client.execute("def f(n):\n    return 1 / n\nf(0)", session,
                          traceback_style=ex.ExecutionSpec.TRACEBACK_STYLE_IPYTHON).expect("ERROR")
     text = got.result.traceback

@@ -10,7 +10,7 @@ import sys
 import grpc
 import pytest
 from support import processes
-from support.api import ex
+from support.api import ex, sv
 from support.client import Client, new_id
 from support.faults import Fault, refused
 from support.stubs import TESTS
@@ -203,7 +203,6 @@ def test_connections_until_descriptors_run_out(own_daemon):
 
 
 def _ping():
-    from support.api import sv
     return sv.PingRequest()
 
 

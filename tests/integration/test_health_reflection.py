@@ -1,5 +1,6 @@
 """grpc.health.v1, grpc.reflection v1 and v1alpha, and grpcurl with no proto at hand."""
 
+import base64
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import grpc
 import pytest
 from google.protobuf import descriptor_pb2
+from support.api import ex
 from support.client import RPC_TIMEOUT
 from testproto import (health_pb2, health_pb2_grpc, reflection_v1_pb2, reflection_v1_pb2_grpc,
                        reflection_v1alpha_pb2, reflection_v1alpha_pb2_grpc)
@@ -118,7 +120,6 @@ def test_reflection_answers_in_order_and_names_what_it_lacks(reflect):
 
 
 def test_the_descriptors_are_those_of_the_contract(reflect):
-    from support.api import ex
     (answer,) = reflect({"file_by_filename": "pyexec/v1/execution_service.proto"})
     ours = descriptor_pb2.FileDescriptorProto()
     ex.DESCRIPTOR.CopyToProto(ours)
@@ -165,7 +166,6 @@ def test_grpcurl_runs_code_and_shows_streamed_events(grpcurl, daemon):
         while place < len(text) and text[place].isspace():
             place += 1
     assert "started" in events[0]
-    import base64
     out = b"".join(base64.b64decode(e["output"]["data"]) for e in events if "output" in e)
     assert out == b"0\n1\n2\n"
     assert events[-1]["result"]["status"] == "STATUS_OK"

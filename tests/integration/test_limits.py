@@ -2,8 +2,9 @@
 
 import grpc
 import pytest
-from support.api import ex, ty
+from support.api import ex, sv, ty
 from support.faults import Fault, refused
+from support.waiting import until
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 KIB, MIB = 1 << 10, 1 << 20
@@ -164,7 +165,6 @@ def test_max_connections(own_daemon):
 
 
 def _ping():
-    from support.api import sv
     return sv.PingRequest()
 
 
@@ -183,7 +183,6 @@ def test_max_calls(own_daemon):
         more[0].cancel()
         more[1].cancel()
         stream.cancel()
-        from support.waiting import until
 
         def accepted():
             try:
@@ -203,7 +202,6 @@ def test_ping_sizes(client):
 
 
 def test_metadata_beyond_16_kib_is_refused(client):
-    from support.api import sv
     ok = [("x-filler", "v" * 4000)]
     client.server.Ping(sv.PingRequest(), timeout=60, metadata=ok)
     with pytest.raises(grpc.RpcError) as caught:

@@ -1,5 +1,7 @@
 """Standard input: closed, inline, streamed."""
 
+import hashlib
+
 import grpc
 import pytest
 from support.api import ex
@@ -101,7 +103,6 @@ def test_large_streamed_input_flows_with_bounded_steps(client, session):
     code = "import hashlib, sys\nh = hashlib.sha256()\nn = 0\n" \
            "while b := sys.stdin.buffer.read(1 << 16):\n    h.update(b)\n    n += len(b)\n" \
            "print(n, h.hexdigest())"
-    import hashlib
     data = bytes(range(251)) * (total // 251 + 1)
     data = data[:total]
     stream = client.stream(code, session, **STREAM)

@@ -7,7 +7,7 @@ only a broken service misses."""
 import time
 
 import pytest
-from support.api import duration, ex, seconds
+from support.api import duration, ex, seconds, ty
 from support.processes import exists
 from support.waiting import SANITIZED, until
 
@@ -178,7 +178,6 @@ def test_code_that_ends_in_time_is_left_alone(client, session):
 
 
 def test_timeout_in_a_session_with_its_own_maximum(client):
-    from support.api import ty
     limits = ty.ResourceLimits()
     limits.max_timeout.CopyFrom(duration(3))
     with client.session(limits=limits) as session:

@@ -1,7 +1,5 @@
 """The generated API under short names. Import after the stubs are installed (conftest.py)."""
 
-# ruff: noqa: F401
-import grpc
 from google.protobuf.duration_pb2 import Duration
 from pyexec.v1 import execution_service_pb2 as ex
 from pyexec.v1 import file_service_pb2 as fs
