@@ -284,7 +284,7 @@ const struct order_ends *io_ends(struct process *p, struct order_ends *space)
 
 static size_t room(const struct process *p)
 {
-    return p->started && p->execution != NULL ? execlog_room(p->execution->log) : SIZE_MAX;
+    return p->execution != NULL ? execlog_room(p->execution->log) : SIZE_MAX;
 }
 
 static void pause_maybe(struct process *p)
