@@ -36,8 +36,7 @@ static int take_stream(struct execlog *log, enum log_stream stream, ProtobufCBin
     return 0;
 }
 
-int engine_collect_run(struct execution *x, Pyexec__V1__RunResponse **ret_response,
-                       struct err *err)
+int engine_collect_run(struct execution *x, Pyexec__V1__RunResponse **ret_response, struct err *err)
 {
     size_t size = 0;
     const uint8_t *result = execlog_result(x->log, &size);

@@ -296,8 +296,7 @@ static void on_drain_over(struct timer *timer)
     /* Interrupting may finish one and change the list: what has not ended is looked at by number. */
     for (uint64_t last = 0;;) {
         struct execution *x = NULL;
-        LIST_FOREACH(it, &e->all_executions)
-        {
+        LIST_FOREACH (it, &e->all_executions) {
             struct execution *y = LIST_CONTAINER(it, struct execution, all_node);
             if (y->ordinal > last && !y->background && y->state != EXECUTION_FINISHED) {
                 x = y;
@@ -357,7 +356,8 @@ void engine_close(struct engine *e, void (*done)(void *ctx), void *ctx)
     spares_release(e);
     while (!list_empty(&e->session_list)) {
         struct session *s = LIST_CONTAINER(e->session_list.next, struct session, node);
-        list_remove(&s->node); /* those that are closing already stay in the table until they have */
+        list_remove(
+            &s->node); /* those that are closing already stay in the table until they have */
         session_delete(s, CAUSE_DRAINED);
     }
     process_each(e, kill_one, NULL);

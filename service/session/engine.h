@@ -27,33 +27,33 @@ struct execution; /* one run of code, running or retained; counted references */
 
 /* All limits of api.md, each from an option (service/config). Durations in ns, sizes in bytes. */
 struct engine_limits {
-    uint64_t max_code_bytes;         /* 16 MiB */
-    uint32_t max_sessions;           /* 10,000, fewer where RLIMIT_NOFILE says so */
-    uint32_t max_running;            /* 4 x cores; beyond it executions wait in order of arrival */
-    uint32_t max_session_queue;      /* executions queued behind one session: 64 */
-    uint32_t max_waiting;            /* executions waiting for a running slot: 10,000 */
-    uint32_t max_labels;             /* 32 */
-    uint32_t max_label_bytes;        /* 256, key and value each */
-    uint32_t max_env;                /* 256 entries */
-    uint32_t max_env_bytes;          /* 128 KiB, all keys and values */
-    uint64_t default_output_bytes;   /* 64 MiB retained an execution */
-    uint64_t max_output_bytes;       /* the most a client may ask for: 1 GiB */
-    uint64_t retained_total_bytes;   /* all retained logs: 8 GiB, oldest finished ones go first */
-    uint64_t run_output_bytes;       /* default bound of Run's collected output: 3 MiB */
-    int64_t retain_ns;               /* results and logs after the end: 10 min */
-    int64_t remember_ns;             /* that a session existed, and why it ended: 10 min */
-    int64_t default_idle_ns;         /* 30 min */
-    int64_t max_idle_ns;             /* 24 h */
-    int64_t default_timeout_ns;      /* 1 h */
-    int64_t max_timeout_ns;          /* 24 h */
-    int64_t interrupt_grace_ns;      /* SIGINT to SIGKILL at a time limit: 5 s */
-    int64_t report_ns;               /* for building an exception report or a value: 5 s */
-    int64_t dispatch_ns;             /* RUN to STARTED, SPAWN to READY: 30 s */
-    int64_t heartbeat_ns;            /* 15 s */
-    uint64_t max_stdin_bytes;        /* inline, and buffered while streamed: 16 MiB */
-    uint32_t spares;                 /* forked and warm ahead of need, per template: 2 */
-    uint32_t max_old_pipes;          /* pairs kept for descendants of earlier runs: 4 */
-    uint64_t background_bytes;       /* background output kept per session: 1 MiB */
+    uint64_t max_code_bytes;       /* 16 MiB */
+    uint32_t max_sessions;         /* 10,000, fewer where RLIMIT_NOFILE says so */
+    uint32_t max_running;          /* 4 x cores; beyond it executions wait in order of arrival */
+    uint32_t max_session_queue;    /* executions queued behind one session: 64 */
+    uint32_t max_waiting;          /* executions waiting for a running slot: 10,000 */
+    uint32_t max_labels;           /* 32 */
+    uint32_t max_label_bytes;      /* 256, key and value each */
+    uint32_t max_env;              /* 256 entries */
+    uint32_t max_env_bytes;        /* 128 KiB, all keys and values */
+    uint64_t default_output_bytes; /* 64 MiB retained an execution */
+    uint64_t max_output_bytes;     /* the most a client may ask for: 1 GiB */
+    uint64_t retained_total_bytes; /* all retained logs: 8 GiB, oldest finished ones go first */
+    uint64_t run_output_bytes;     /* default bound of Run's collected output: 3 MiB */
+    int64_t retain_ns;             /* results and logs after the end: 10 min */
+    int64_t remember_ns;           /* that a session existed, and why it ended: 10 min */
+    int64_t default_idle_ns;       /* 30 min */
+    int64_t max_idle_ns;           /* 24 h */
+    int64_t default_timeout_ns;    /* 1 h */
+    int64_t max_timeout_ns;        /* 24 h */
+    int64_t interrupt_grace_ns;    /* SIGINT to SIGKILL at a time limit: 5 s */
+    int64_t report_ns;             /* for building an exception report or a value: 5 s */
+    int64_t dispatch_ns;           /* RUN to STARTED, SPAWN to READY: 30 s */
+    int64_t heartbeat_ns;          /* 15 s */
+    uint64_t max_stdin_bytes;      /* inline, and buffered while streamed: 16 MiB */
+    uint32_t spares;               /* forked and warm ahead of need, per template: 2 */
+    uint32_t max_old_pipes;        /* pairs kept for descendants of earlier runs: 4 */
+    uint64_t background_bytes;     /* background output kept per session: 1 MiB */
 };
 
 /* Fills in the defaults named above (defaults.c). */
@@ -62,17 +62,17 @@ void engine_limits_default(struct engine_limits *limits);
 struct engine_config {
     const char *node_id;
     const char *boot_id;
-    const char *state_dir;     /* private directory of this daemon, mode 0700: work/, spool */
+    const char *state_dir; /* private directory of this daemon, mode 0700: work/, spool */
     const char *zygote_path;
-    const char *python;        /* "" for the built-in one */
-    const char *const *preload; /* NULL-terminated */
+    const char *python;            /* "" for the built-in one */
+    const char *const *preload;    /* NULL-terminated */
     const char *const *work_roots; /* directories that working_directory may lie below */
-    const char *profile;       /* "none", "standard" */
+    const char *profile;           /* "none", "standard" */
     bool require_confinement;
     const char *log_level;
     const char *server_version;
     struct engine_limits limits;
-    int launcher_fd;           /* taken */
+    int launcher_fd; /* taken */
 };
 
 /* Sets up on `loop` and starts the first zygote; sessions can be asked for at once (they wait).
@@ -112,8 +112,8 @@ struct engine_caller {
 /* The answer: exactly one of `response` and `err` is not NULL. */
 typedef void engine_done_fn(void *ctx, const ProtobufCMessage *response, const struct err *err);
 
-#define ENGINE_UNARY(name, Request)                                                     \
-    void engine_##name(struct engine *engine, const struct engine_caller *caller,       \
+#define ENGINE_UNARY(name, Request)                                               \
+    void engine_##name(struct engine *engine, const struct engine_caller *caller, \
                        const Pyexec__V1__##Request *request, engine_done_fn *done, void *ctx)
 
 ENGINE_UNARY(create_session, CreateSessionRequest);
@@ -143,7 +143,7 @@ struct engine_attachment {
     struct log_reader reader; /* set `reader.on_ready` before attaching */
     struct execution *execution;
     bool owner; /* made by Execute or Run: when the last attachment goes, reattach_grace counts */
-    bool replayed; /* the execution_id was known: this is a re-attach */
+    bool replayed;        /* the execution_id was known: this is a re-attach */
     int64_t heartbeat_ns; /* the engine's: what AttachExecution asked for, 0 for nothing */
 };
 
@@ -197,7 +197,8 @@ void engine_open_file(struct engine *engine, const struct engine_caller *caller,
 struct engine_watch {
     /* Loop thread. `response` is a WatchSessionsResponse, borrowed. Returns false when the watcher
      * can't take more (queue full): it is then dropped and `on_change` is not called again. */
-    bool (*on_change)(struct engine_watch *watch, const Pyexec__V1__WatchSessionsResponse *response);
+    bool (*on_change)(struct engine_watch *watch,
+                      const Pyexec__V1__WatchSessionsResponse *response);
     struct list node;
     const char *principal;
     void *labels; /* the engine's */

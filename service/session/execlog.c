@@ -27,8 +27,8 @@ struct execlog *execlog_new(struct spool *spool, uint64_t max_bytes, bool block,
     uint64_t piece = max_bytes / 16;
     log->spool = spool;
     log->max_bytes = max_bytes;
-    log->max_records = max_bytes / BYTES_A_RECORD > RECORDS_LEAST ? max_bytes / BYTES_A_RECORD
-                                                                   : RECORDS_LEAST;
+    log->max_records =
+        max_bytes / BYTES_A_RECORD > RECORDS_LEAST ? max_bytes / BYTES_A_RECORD : RECORDS_LEAST;
     log->record_max = piece > RECORD_MOST ? RECORD_MOST : piece > 0 ? (uint32_t)piece : 1;
     log->block = block;
     log->drained = drained;
@@ -85,8 +85,7 @@ static uint64_t read_by_all(struct execlog *log)
         return log->floor;
     }
     uint64_t least = UINT64_MAX;
-    LIST_FOREACH(it, &log->readers)
-    {
+    LIST_FOREACH (it, &log->readers) {
         uint64_t p = position(LIST_CONTAINER(it, struct log_reader, node));
         least = p < least ? p : least;
     }
@@ -202,8 +201,8 @@ static uint32_t append_piece(struct execlog *log, enum log_stream stream, const 
 {
     size_t most = SIZE_MAX;
     if (!log->head_closed) {
-        uint64_t left = log->max_bytes / 2 > log->head_bytes ? log->max_bytes / 2 - log->head_bytes
-                                                             : 0;
+        uint64_t left =
+            log->max_bytes / 2 > log->head_bytes ? log->max_bytes / 2 - log->head_bytes : 0;
         log->head_closed = left == 0 || log->head.len >= log->max_records / 2;
         most = log->head_closed ? SIZE_MAX : left;
     }
@@ -233,8 +232,7 @@ static void notify(struct execlog *log)
     for (;;) {
         struct log_reader *found = NULL;
         lock(log);
-        LIST_FOREACH(it, &log->readers)
-        {
+        LIST_FOREACH (it, &log->readers) {
             struct log_reader *r = LIST_CONTAINER(it, struct log_reader, node);
             if (r->armed && r->next_seq <= log->seq) {
                 r->armed = false;
@@ -319,8 +317,8 @@ int execlog_append_event(struct execlog *log, Pyexec__V1__ExecutionEvent *event)
     if (!log->head_closed && kind != LOG_KIND_STARTED) {
         /* The head holds half of the bound, events included; a larger one opens the tail. */
         size_t size = pyexec__v1__execution_event__get_packed_size(event);
-        log->head_closed = log->head_bytes + size > log->max_bytes / 2 ||
-                           log->head.len >= log->max_records / 2;
+        log->head_closed =
+            log->head_bytes + size > log->max_bytes / 2 || log->head.len >= log->max_records / 2;
     }
     int result = store_event(log, event, kind);
     if (result < 0) {
@@ -429,8 +427,8 @@ static Pyexec__V1__ExecutionEvent *next_display(struct execlog *log, uint64_t *s
     return event;
 }
 
-int execlog_each_display(struct execlog *log, int (*fn)(void *ctx, const Pyexec__V1__DisplayData *d),
-                         void *ctx)
+int execlog_each_display(struct execlog *log,
+                         int (*fn)(void *ctx, const Pyexec__V1__DisplayData *d), void *ctx)
 {
     uint64_t seq = 0;
     Pyexec__V1__ExecutionEvent *event;

@@ -25,7 +25,7 @@
 #include "service/base/list.h"
 
 #define LOG_SPILL_BYTES (1u << 20) /* heap bytes of one log */
-#define LOG_READ_MAX (256u << 10) /* output bytes merged into one message */
+#define LOG_READ_MAX (256u << 10)  /* output bytes merged into one message */
 #define LOG_MESSAGE_MAX (1u << 20) /* no message of a stream is larger */
 
 struct execlog;
@@ -54,7 +54,8 @@ bool execlog_finished(struct execlog *log);
 uint64_t execlog_last_seq(struct execlog *log);
 uint64_t execlog_retained_bytes(struct execlog *log);
 uint64_t execlog_stream_bytes(struct execlog *log, enum log_stream stream);
-size_t execlog_room(struct execlog *log); /* bytes that may be appended now; SIZE_MAX unless block */
+size_t
+execlog_room(struct execlog *log); /* bytes that may be appended now; SIZE_MAX unless block */
 
 /* --- reading ---------------------------------------------------------------------------------- */
 struct log_reader {
@@ -76,10 +77,10 @@ int log_reader_attach(struct log_reader *reader, struct execlog *log, uint64_t a
 void log_reader_detach(struct log_reader *reader); /* loop thread */
 
 enum log_read {
-    LOG_READ_EVENT, /* one response message was written */
+    LOG_READ_EVENT,  /* one response message was written */
     LOG_READ_RESULT, /* the same, and it was the result: nothing follows */
-    LOG_READ_EMPTY, /* nothing now; on_ready will be called */
-    LOG_READ_END,   /* the result was given before */
+    LOG_READ_EMPTY,  /* nothing now; on_ready will be called */
+    LOG_READ_END,    /* the result was given before */
     LOG_READ_FAILED, /* alloc returned NULL; nothing was consumed */
 };
 
@@ -93,8 +94,8 @@ enum log_read log_reader_next(struct log_reader *reader, uint8_t *(*alloc)(void 
 /* Appends all retained output of a stream to `out`. Any thread. 0 or -1 (out of room). */
 int execlog_collect(struct execlog *log, enum log_stream stream, struct buf *out);
 /* Calls `fn` with each retained DisplayData event, unpacked and borrowed. Any thread. */
-int execlog_each_display(struct execlog *log, int (*fn)(void *ctx, const Pyexec__V1__DisplayData *d),
-                         void *ctx);
+int execlog_each_display(struct execlog *log,
+                         int (*fn)(void *ctx, const Pyexec__V1__DisplayData *d), void *ctx);
 /* The packed ExecutionResult, borrowed while the log lives; NULL before the end. Any thread. */
 const uint8_t *execlog_result(struct execlog *log, size_t *ret_size);
 

@@ -33,8 +33,7 @@ static void key_of(char key[EXECUTION_KEY_MAX], const char *session_id, const ch
     (void)snprintf(key, EXECUTION_KEY_MAX, "%s/%s", session_id, execution_id);
 }
 
-struct execution *execution_find(struct engine *e, const char *session_id,
-                                 const char *execution_id)
+struct execution *execution_find(struct engine *e, const char *session_id, const char *execution_id)
 {
     char key[EXECUTION_KEY_MAX];
     key_of(key, session_id, execution_id);

@@ -17,7 +17,8 @@ struct asking {
     void *ctx;
 };
 
-static void answer(const struct asking *a, struct execution *x, bool replayed, const struct err *err)
+static void answer(const struct asking *a, struct execution *x, bool replayed,
+                   const struct err *err)
 {
     struct err late = {0};
     if (a->attached == NULL) {
@@ -79,9 +80,9 @@ static int admit(struct engine *e, struct session *s, const Pyexec__V1__Executio
             (void)err_set(err, ERR_SESSION_BUSY,
                           "the session runs something else: wait, or use BUSY_POLICY_QUEUE");
             if (!list_empty(&s->queue)) {
-                err_detail(err, "currentExecutionId",
-                           LIST_CONTAINER(s->queue.next, struct execution, queue_node)
-                               ->execution_id);
+                err_detail(
+                    err, "currentExecutionId",
+                    LIST_CONTAINER(s->queue.next, struct execution, queue_node)->execution_id);
             }
             return -1;
         }
@@ -162,9 +163,8 @@ static void ask(struct asking *a)
         answer(a, NULL, false, &err);
         return;
     }
-    struct execution *known = w->execution_id[0] != '\0'
-                                  ? execution_find(e, w->session_id, w->execution_id)
-                                  : NULL;
+    struct execution *known =
+        w->execution_id[0] != '\0' ? execution_find(e, w->session_id, w->execution_id) : NULL;
     if (known != NULL) {
         again(a, known);
     } else if (strcmp(w->execution_id, BACKGROUND_ID) == 0) {
@@ -187,15 +187,16 @@ void engine_execute(struct engine *e, const struct engine_caller *caller, const 
     struct asking a = {
         .engine = e,
         .caller = caller,
-        .what = {
-            .session_id = session_id,
-            .execution_id = execution_id,
-            .spec = spec,
-            .receive_ns = receive_mono_ns,
-            .deadline_ns = caller_deadline_ns,
-            .collected = run_request,
-            .owned = true,
-        },
+        .what =
+            {
+                .session_id = session_id,
+                .execution_id = execution_id,
+                .spec = spec,
+                .receive_ns = receive_mono_ns,
+                .deadline_ns = caller_deadline_ns,
+                .collected = run_request,
+                .owned = true,
+            },
         .attachment = attachment,
         .attached = done,
         .ctx = ctx,
@@ -212,13 +213,14 @@ void engine_start_execution(struct engine *e, const struct engine_caller *caller
     struct asking a = {
         .engine = e,
         .caller = caller,
-        .what = {
-            .session_id = q->session_id,
-            .execution_id = q->execution_id,
-            .spec = q->spec,
-            .receive_ns = clock_mono_ns(),
-            .deadline_ns = CLOCK_NEVER,
-        },
+        .what =
+            {
+                .session_id = q->session_id,
+                .execution_id = q->execution_id,
+                .spec = q->spec,
+                .receive_ns = clock_mono_ns(),
+                .deadline_ns = CLOCK_NEVER,
+            },
         .done = done,
         .ctx = ctx,
     };
@@ -252,8 +254,7 @@ static struct execution *find(struct engine *e, const struct engine_caller *call
         return x;
     }
     if (s != NULL) {
-        (void)err_set(err, ERR_EXECUTION_NOT_FOUND,
-                      "the session has no such execution (any more)");
+        (void)err_set(err, ERR_EXECUTION_NOT_FOUND, "the session has no such execution (any more)");
     }
     return NULL;
 }
@@ -294,9 +295,8 @@ void engine_get_execution(struct engine *e, const struct engine_caller *caller,
         return;
     }
     wait = wait < WAIT_MOST ? wait : WAIT_MOST;
-    struct waiter *w = wait > 0 && x->state != EXECUTION_FINISHED
-                           ? waiter_new(x, &x->waiters, ctx)
-                           : NULL;
+    struct waiter *w =
+        wait > 0 && x->state != EXECUTION_FINISHED ? waiter_new(x, &x->waiters, ctx) : NULL;
     if (w == NULL) {
         execution_answer(x, false, NULL, done, ctx);
         return;

@@ -142,7 +142,8 @@ static void on_input_request(struct process *p, const struct body *b)
         event.event_case = PYEXEC__V1__EXECUTION_EVENT__EVENT_INPUT_REQUEST;
         event.input_request = &request;
         (void)execlog_append_event(x->log, &event);
-        x->waiting_for_input = x->spec->stdin_mode == PYEXEC__V1__EXECUTION_SPEC__STDIN_MODE__STDIN_MODE_STREAM;
+        x->waiting_for_input =
+            x->spec->stdin_mode == PYEXEC__V1__EXECUTION_SPEC__STDIN_MODE__STDIN_MODE_STREAM;
     }
     pyexec__internal__session_input_request__free_unpacked(m, NULL);
 }

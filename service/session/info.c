@@ -43,15 +43,16 @@ static void fill_capacity(struct answer *a, const struct engine *e)
     a->capacity.queued_executions = e->queued_count;
     if (sysinfo(&s) == 0) {
         a->capacity.memory_limit_bytes = (uint64_t)s.totalram * s.mem_unit;
-        a->capacity.memory_used_bytes = (uint64_t)(s.totalram - s.freeram - s.bufferram) * s.mem_unit;
+        a->capacity.memory_used_bytes =
+            (uint64_t)(s.totalram - s.freeram - s.bufferram) * s.mem_unit;
     }
     a->m.capacity = &a->capacity;
 }
 
 static void fill_features(struct answer *a, const Pyexec__Internal__ZygoteReady *facts)
 {
-    static const char *const always[] = {"fork",  "stdin",         "display", "changed_files",
-                                         "files", "background",    "watch",   "queue",
+    static const char *const always[] = {"fork",  "stdin",      "display", "changed_files",
+                                         "files", "background", "watch",   "queue",
                                          "block", "throw_away"};
     size_t n = 0;
     for (size_t i = 0; i < sizeof always / sizeof *always; i++) {
@@ -61,9 +62,9 @@ static void fill_features(struct answer *a, const Pyexec__Internal__ZygoteReady 
         a->features[n++] = (char *)(uintptr_t) "ipython_traceback";
     }
     if (facts != NULL && facts->n_confinement > 0) {
-        a->features[n++] = (char *)(uintptr_t)(facts->n_missing_confinement == 0
-                                                   ? "confinement"
-                                                   : "confinement.partial");
+        a->features[n++] =
+            (char *)(uintptr_t)(facts->n_missing_confinement == 0 ? "confinement"
+                                                                  : "confinement.partial");
     }
     a->m.features = a->features;
     a->m.n_features = n;

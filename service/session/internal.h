@@ -121,7 +121,7 @@ struct process {
 
     int control;
     int pipe[2];
-    int child_fds[4]; /* control, stdout, stderr, page: until they went to the zygote */
+    int child_fds[4];    /* control, stdout, stderr, page: until they went to the zygote */
     uv_poll_t *polls[3]; /* control, stdout, stderr; NULL: closed */
     int poll_events[3];
     unsigned open_handles;
@@ -133,7 +133,7 @@ struct process {
     bool paused; /* OVERFLOW_POLICY_BLOCK: no room */
     bool pumping;
 
-    uint64_t run; /* of the last RUN */
+    uint64_t run;                /* of the last RUN */
     struct execution *execution; /* whose RUN is out; its output from STARTED to DONE */
     bool started;
     int fresh[2]; /* read ends of pipes that the next STARTED brings into use */
@@ -144,8 +144,8 @@ struct process {
     bool exited; /* EXITED was read */
     int wait_status;
     const char *broken; /* the rule of the control protocol that it broke, static, or NULL */
-    bool vanished; /* its reaper is gone: nobody will ever report its end */
-    bool unseen;   /* it ended, and nobody saw how */
+    bool vanished;      /* its reaper is gone: nobody will ever report its end */
+    bool unseen;        /* it ended, and nobody saw how */
     uint64_t cpu_user_ns;
     uint64_t cpu_system_ns;
     uint64_t max_rss_bytes;
@@ -181,7 +181,7 @@ void io_pump(struct process *process);
 void io_drain(struct process *process); /* after its end: everything that is in the pipes */
 void io_watch_control(struct process *process);
 int io_make_pipes(int ret_read[2], int ret_write[2]); /* 0 or a negative errno */
-void io_use_fresh(struct process *process); /* at STARTED */
+void io_use_fresh(struct process *process);           /* at STARTED */
 void io_reset_page(struct process *process);
 
 /* frames.c: what a session says. */
@@ -237,10 +237,10 @@ struct execution {
     bool listed;     /* in engine.executions */
     bool announced;  /* the `started` event is in the log */
     uint64_t ordinal;
-    struct list all_node;   /* engine.all_executions, oldest first */
-    struct list queue_node; /* session.queue, or engine.finished */
-    struct list births;     /* struct waiter: for a throw-away session's process */
-    struct list waiters;    /* struct waiter: for the end */
+    struct list all_node;            /* engine.all_executions, oldest first */
+    struct list queue_node;          /* session.queue, or engine.finished */
+    struct list births;              /* struct waiter: for a throw-away session's process */
+    struct list waiters;             /* struct waiter: for the end */
     Pyexec__V1__ExecutionSpec *spec; /* NULL once finished */
     uint64_t spec_hash[2];
     struct execlog *log;
@@ -329,10 +329,10 @@ struct execution *execution_new(struct session *session, const struct execution_
 
 /* --- dispatch.c: from the queue to the session, and what may end it early ---------------------- */
 void dispatch_session(struct session *session);
-void dispatch_run(struct session *session);   /* the action of the state table */
+void dispatch_run(struct session *session); /* the action of the state table */
 /* Puts one that has not STARTED back to the head of the queue; false when it can't be. */
 bool dispatch_undo(struct execution *execution);
-void dispatch_waiting(struct engine *engine); /* a slot is free */
+void dispatch_waiting(struct engine *engine);  /* a slot is free */
 void dispatch_unwait(struct session *session); /* it wants no slot any more */
 void execution_started(struct execution *execution);
 void execution_reporting(struct execution *execution);
@@ -404,8 +404,8 @@ struct session {
     uint64_t cpu_system_ns;
     uint64_t max_rss_bytes;
     struct execution *first; /* of a throw-away session that has no process yet: a reference */
-    bool branched;          /* its process is another session's fork */
-    struct branch *branch;  /* the fork that it is part of, as parent or child */
+    bool branched;           /* its process is another session's fork */
+    struct branch *branch;   /* the fork that it is part of, as parent or child */
 };
 
 /* What is left of a session: why it ended. */
@@ -619,11 +619,11 @@ struct engine {
     unsigned running_count;
     unsigned queued_count; /* accepted, not dispatched */
     unsigned unfinished_count;
-    struct timer expiry; /* of what is retained and remembered */
+    struct timer expiry;  /* of what is retained and remembered */
     struct list branches; /* struct branch: ForkSessions in progress */
 
     struct list watches;
-    unsigned jobs; /* on the thread pool */
+    unsigned jobs;      /* on the thread pool */
     unsigned file_jobs; /* those of FileService among them */
     struct stats stats;
 

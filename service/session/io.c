@@ -395,8 +395,7 @@ void io_drain(struct process *p)
             break;
         }
     }
-    LIST_FOREACH(it, &p->old_pipes)
-    {
+    LIST_FOREACH (it, &p->old_pipes) {
         (void)old_read(LIST_CONTAINER(it, struct old_pipe, node));
     }
     p->pumping = false;

@@ -51,10 +51,9 @@ int limits_id(const char *field, const char *id, bool required, struct err *err)
     if (id[0] == '\0') {
         return required ? err_field(err, field, "%s is missing", field) : 0;
     }
-    return id_client_valid(id)
-               ? 0
-               : err_field(err, field, "%s must be 1 to %d of A-Z a-z 0-9 . _ : -", field,
-                           ID_CLIENT_MAX);
+    return id_client_valid(id) ? 0
+                               : err_field(err, field, "%s must be 1 to %d of A-Z a-z 0-9 . _ : -",
+                                           field, ID_CLIENT_MAX);
 }
 
 /* Map entries of all messages have the same shape. */
@@ -167,8 +166,8 @@ int limits_spec(const struct engine *e, const Pyexec__V1__ExecutionSpec *spec, s
     }
     if (duration("timeout", spec->timeout, err) < 0 ||
         duration("reattach_grace", spec->reattach_grace, err) < 0 ||
-        duration("heartbeat_interval", spec->heartbeat_interval, err) < 0 ||
-        enums(spec, err) < 0 || standard_input(e, spec, err) < 0 || file_name(spec, err) < 0 ||
+        duration("heartbeat_interval", spec->heartbeat_interval, err) < 0 || enums(spec, err) < 0 ||
+        standard_input(e, spec, err) < 0 || file_name(spec, err) < 0 ||
         environment(e, spec->env, spec->n_env, err) < 0) {
         return -1;
     }
@@ -206,8 +205,8 @@ int limits_create(const struct engine *e, const Pyexec__V1__CreateSessionRequest
         duration("max_lifetime", q->max_lifetime, err) < 0 ||
         text("working_directory", q->working_directory, PATH_MOST, err) < 0 ||
         text("template_id", q->template_id, ID_CLIENT_MAX, err) < 0 ||
-        environment(e, q->env, q->n_env, err) < 0 ||
-        labels(e, q->labels, q->n_labels, err) < 0 || resource_limits(e, q->limits, err) < 0) {
+        environment(e, q->env, q->n_env, err) < 0 || labels(e, q->labels, q->n_labels, err) < 0 ||
+        resource_limits(e, q->limits, err) < 0) {
         return -1;
     }
     if (q->template_id[0] != '\0' && strcmp(q->template_id, TEMPLATE_DEFAULT) != 0) {
@@ -228,8 +227,9 @@ int limits_page(int32_t page_size, const char *token, unsigned *ret_size, uint64
     if (page_size < 0) {
         return err_field(err, "page_size", "page_size is negative");
     }
-    *ret_size = page_size == 0 ? PAGE_DEFAULT : page_size > PAGE_MOST ? PAGE_MOST
-                                                                      : (unsigned)page_size;
+    *ret_size = page_size == 0          ? PAGE_DEFAULT
+                : page_size > PAGE_MOST ? PAGE_MOST
+                                        : (unsigned)page_size;
     *ret_before = UINT64_MAX;
     if (token[0] != '\0') {
         char *end;

@@ -75,8 +75,7 @@ static bool revived(struct execlog *log)
 static void raise_floor(struct execlog *log)
 {
     uint64_t least = UINT64_MAX;
-    LIST_FOREACH(it, &log->readers)
-    {
+    LIST_FOREACH (it, &log->readers) {
         struct log_reader *r = LIST_CONTAINER(it, struct log_reader, node);
         uint64_t p = r->offset[0] + r->offset[1];
         least = p < least ? p : least;

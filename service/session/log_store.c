@@ -26,7 +26,7 @@ static struct log_block *new_block(struct execlog *log, size_t want, bool must)
         free(b);
         return NULL;
     }
-    uint32_t cap = log->heap_bytes == 0 ? BLOCK_FIRST
+    uint32_t cap = log->heap_bytes == 0             ? BLOCK_FIRST
                    : log->heap_bytes < BLOCK_SECOND ? BLOCK_SECOND
                                                     : BLOCK_MOST;
     b->cap = want > cap ? (uint32_t)want : cap;

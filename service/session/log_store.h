@@ -65,7 +65,7 @@ struct execlog {
     struct log_block *current;
     uint64_t heap_bytes;
 
-    uint64_t seq; /* of the last event */
+    uint64_t seq;       /* of the last event */
     uint64_t given_seq; /* records up to here were given to a reader: they don't grow any more */
     uint64_t total[2];
     uint64_t dropped;
@@ -74,7 +74,7 @@ struct execlog {
     size_t result_size;
 
     struct list readers; /* changed by the loop thread only, under the lock */
-    uint64_t floor; /* block: what every reader so far had got */
+    uint64_t floor;      /* block: what every reader so far had got */
     bool starved;
 };
 

@@ -113,9 +113,8 @@ void message_execution(struct execution *x, struct message_execution *ret)
     case EXECUTION_DISPATCHED:
     case EXECUTION_RUNNING:
     case EXECUTION_REPORTING:
-        ret->m.state = x->waiting_for_input
-                           ? PYEXEC__V1__EXECUTION__STATE__STATE_WAITING_FOR_INPUT
-                           : PYEXEC__V1__EXECUTION__STATE__STATE_RUNNING;
+        ret->m.state = x->waiting_for_input ? PYEXEC__V1__EXECUTION__STATE__STATE_WAITING_FOR_INPUT
+                                            : PYEXEC__V1__EXECUTION__STATE__STATE_RUNNING;
         break;
     case EXECUTION_FINISHED:
         ret->m.state = PYEXEC__V1__EXECUTION__STATE__STATE_FINISHED;

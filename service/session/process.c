@@ -38,7 +38,8 @@ static int make_page(struct process *p)
         return -errno;
     }
     p->page = page;
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0) {
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) <
+        0) {
         return -errno;
     }
     p->child_fds[3] = FD_STEAL(fd);
@@ -297,9 +298,9 @@ void process_signalled(struct process *p)
 int process_send(struct process *p, enum session_frame type, const void *payload, size_t size,
                  const int *fds, size_t fd_count)
 {
-    int r = p->control < 0 ? -EPIPE
-                           : wire_writer_send(&p->writer, (uint16_t)type, payload, size, fds,
-                                              fd_count);
+    int r = p->control < 0
+                ? -EPIPE
+                : wire_writer_send(&p->writer, (uint16_t)type, payload, size, fds, fd_count);
     if (r < 0) {
         process_kill(p);
         return -1;

@@ -36,8 +36,8 @@ static void fill_timings(struct draft *d, const struct execution *x)
     pyexec__v1__timings__init(&d->timings);
     message_timestamp(&d->receive, clock_real_ns() - (now - x->receive_ns));
     message_duration(&d->queue, since(x->dispatched_ns ? x->dispatched_ns : now, x->queued_ns));
-    message_duration(&d->dispatch, since(x->started_ns, x->dispatched_ns) +
-                                       since(x->queued_ns, x->receive_ns));
+    message_duration(&d->dispatch,
+                     since(x->started_ns, x->dispatched_ns) + since(x->queued_ns, x->receive_ns));
     message_duration(&d->compile, 0);
     message_duration(&d->run, since(now, x->started_ns));
     message_duration(&d->first_output, since(x->first_output_ns, x->receive_ns));
@@ -201,10 +201,10 @@ void result_from_done(struct execution *x, Pyexec__Internal__SessionDone *done)
     int64_t compile = done->compile_ns < (uint64_t)ran ? (int64_t)done->compile_ns : ran;
     message_duration(&d.compile, compile);
     message_duration(&d.run, done->run_ns < (uint64_t)(ran - compile) ? (int64_t)done->run_ns
-                                                                       : ran - compile);
+                                                                      : ran - compile);
     fill_usage(&d, done->cpu_user_ns, done->cpu_system_ns, done->max_rss_bytes);
-    s->max_rss_bytes = done->max_rss_bytes > s->max_rss_bytes ? done->max_rss_bytes
-                                                              : s->max_rss_bytes;
+    s->max_rss_bytes =
+        done->max_rss_bytes > s->max_rss_bytes ? done->max_rss_bytes : s->max_rss_bytes;
     char *space[NOTES_MOST + 128];
     append_warnings(&d, done->warnings, done->n_warnings, space);
     if (report_fit(&d.m)) {
@@ -316,8 +316,8 @@ static void append(struct execution *x, Pyexec__V1__ExecutionResult *result)
     least.exit_code = result->exit_code;
     least.session_alive = result->session_alive;
     if (execlog_append_result(x->log, &least) < 0) {
-        log_event(LOG_ERROR, "result.lost", "session", x->session_id, "execution",
-                  x->execution_id, (char *)NULL);
+        log_event(LOG_ERROR, "result.lost", "session", x->session_id, "execution", x->execution_id,
+                  (char *)NULL);
     }
 }
 

@@ -200,8 +200,8 @@ void session_process_ended(struct session *s, const struct err *err)
     enum session_event event =
         p->state == PROCESS_READY ? SESSION_EVENT_EXITED : SESSION_EVENT_FAILED;
     s->refs++;
-    bool wanted = s->state == SESSION_STARTING || s->state == SESSION_IDLE ||
-                  s->state == SESSION_RUNNING;
+    bool wanted =
+        s->state == SESSION_STARTING || s->state == SESSION_IDLE || s->state == SESSION_RUNNING;
     if (wanted && p->was_spare && !p->used && p->broken == NULL && !p->vanished &&
         (x == NULL || dispatch_undo(x))) {
         event = SESSION_EVENT_UNUSED;
@@ -232,8 +232,7 @@ static void end_queued(struct session *s, enum execution_cause cause)
 {
     for (;;) {
         struct execution *found = NULL;
-        LIST_FOREACH(it, &s->queue)
-        {
+        LIST_FOREACH (it, &s->queue) {
             struct execution *x = LIST_CONTAINER(it, struct execution, queue_node);
             if (x != s->running) {
                 found = x;

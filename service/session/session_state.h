@@ -3,7 +3,7 @@
 #define PYEXEC_SESSION_SESSION_STATE_H
 
 enum session_state {
-    SESSION_STARTING,   /* its process was asked for */
+    SESSION_STARTING, /* its process was asked for */
     SESSION_IDLE,
     SESSION_RUNNING,    /* a RUN is out */
     SESSION_BRANCHING,  /* a BRANCH is out */
@@ -26,7 +26,7 @@ enum session_event {
     SESSION_EVENT_EXITED,   /* the process and its descendants are gone, its pipes are read */
     SESSION_EVENT_UNUSED,   /* the same, and it had not run anything yet: it was a dead spare */
     SESSION_EVENT_RESTART,
-    SESSION_EVENT_DELETE,   /* by a client, or expiry */
+    SESSION_EVENT_DELETE, /* by a client, or expiry */
     SESSION_EVENTS
 };
 
@@ -36,13 +36,13 @@ enum session_action {
     SESSION_DO_ANNOUNCE,   /* answer who waits for it, then look at the queue */
     SESSION_DO_FAIL_START, /* answer who waits with the fault; a new session goes altogether */
     SESSION_DO_SEND_RUN,
-    SESSION_DO_NEXT,       /* look at the queue */
+    SESSION_DO_NEXT, /* look at the queue */
     SESSION_DO_SEND_BRANCH,
     SESSION_DO_KILL,
-    SESSION_DO_SPAWN,      /* another process; what the session knew is gone */
+    SESSION_DO_SPAWN,       /* another process; what the session knew is gone */
     SESSION_DO_SPAWN_AGAIN, /* another process, and nothing was lost */
-    SESSION_DO_MOURN,      /* end what ran and waited; stay as DEAD */
-    SESSION_DO_BURY,       /* end what ran and waited; remove the session */
+    SESSION_DO_MOURN,       /* end what ran and waited; stay as DEAD */
+    SESSION_DO_BURY,        /* end what ran and waited; remove the session */
     SESSION_DO_ACTIONS
 };
 

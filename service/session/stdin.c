@@ -13,7 +13,7 @@ struct stdin_feed {
     uint64_t accepted; /* bytes taken from the client, ever */
     bool eof;          /* nothing follows what is pending */
     bool opened;
-    int fd; /* write end; -1 before it was opened, and once closed */
+    int fd;          /* write end; -1 before it was opened, and once closed */
     uv_poll_t *poll; /* while the pipe is full */
 };
 

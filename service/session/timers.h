@@ -12,7 +12,7 @@
 #include <uv.h>
 
 struct timer {
-    int64_t at; /* CLOCK_MONOTONIC ns */
+    int64_t at;   /* CLOCK_MONOTONIC ns */
     size_t place; /* in the heap, from 1; 0: not running */
     void (*fire)(struct timer *timer);
 };

@@ -51,8 +51,7 @@ static void tell_session(struct engine_watch *w, const struct session *s)
 
 void watch_changed(const struct session *s)
 {
-    LIST_FOREACH(it, &s->engine->watches)
-    {
+    LIST_FOREACH (it, &s->engine->watches) {
         struct engine_watch *w = LIST_CONTAINER(it, struct engine_watch, node);
         if (concerns(w, s)) {
             tell_session(w, s);
@@ -62,8 +61,7 @@ void watch_changed(const struct session *s)
 
 void watch_deleted(const struct session *s)
 {
-    LIST_FOREACH(it, &s->engine->watches)
-    {
+    LIST_FOREACH (it, &s->engine->watches) {
         struct engine_watch *w = LIST_CONTAINER(it, struct engine_watch, node);
         if (concerns(w, s)) {
             Pyexec__V1__WatchSessionsResponse r = PYEXEC__V1__WATCH_SESSIONS_RESPONSE__INIT;
@@ -87,8 +85,7 @@ int engine_watch_sessions(struct engine *e, const struct engine_caller *caller,
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     }
     list_push_back(&e->watches, &w->node);
-    LIST_FOREACH(it, &e->session_list)
-    {
+    LIST_FOREACH (it, &e->session_list) {
         const struct session *s = LIST_CONTAINER(it, struct session, node);
         if (w->labels != NULL && concerns(w, s)) {
             tell_session(w, s);

@@ -144,8 +144,8 @@ static void remove_tree(uv_work_t *work)
     struct removal *r = work->data;
     struct stat st;
     int dir = r->engine->work_fd;
-    r->moved = r->inode != 0 && (fstatat(dir, r->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-                                 st.st_ino != r->inode);
+    r->moved = r->inode != 0 &&
+               (fstatat(dir, r->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != r->inode);
     r->result = tree_remove_at(dir, r->name);
 }
 

@@ -223,8 +223,7 @@ static void on_started(struct engine *e, const struct wire_frame *f)
     if (m == NULL) {
         return;
     }
-    LIST_FOREACH(it, &e->zygotes.all)
-    {
+    LIST_FOREACH (it, &e->zygotes.all) {
         struct zygote *z = LIST_CONTAINER(it, struct zygote, node);
         if (z->token == m->token && z->pid == 0 && !z->exited) {
             if (m->pid > 0) {
@@ -247,12 +246,10 @@ static void adopt(struct engine *e, struct zygote *z)
     struct channel *launcher = &e->zygotes.launcher;
     struct list *from = &z->channel.processes;
     size_t n = 0;
-    LIST_FOREACH(it, from)
-    {
+    LIST_FOREACH (it, from) {
         n++;
     }
-    LIST_FOREACH(it, from)
-    {
+    LIST_FOREACH (it, from) {
         struct process *p = LIST_CONTAINER(it, struct process, reaped_by);
         p->reaper = launcher;
         if (p->session != NULL) {
@@ -263,8 +260,7 @@ static void adopt(struct engine *e, struct zygote *z)
     Pyexec__Internal__LauncherAdopt m = PYEXEC__INTERNAL__LAUNCHER_ADOPT__INIT;
     m.zygote_pid = z->pid;
     m.pids = pids;
-    LIST_FOREACH(it, from)
-    {
+    LIST_FOREACH (it, from) {
         if (pids != NULL) {
             pids[m.n_pids++] = LIST_CONTAINER(it, struct process, reaped_by)->pid;
         }
@@ -301,8 +297,7 @@ static void on_zygote_exited(struct engine *e, const struct wire_frame *f)
     if (m == NULL) {
         return;
     }
-    LIST_FOREACH(it, &e->zygotes.all)
-    {
+    LIST_FOREACH (it, &e->zygotes.all) {
         struct zygote *z = LIST_CONTAINER(it, struct zygote, node);
         if (z->pid == m->pid && !z->exited) {
             char status[32];
@@ -422,8 +417,7 @@ static void fail_spawns(struct zygote *z)
     (void)err_set(&err, ERR_FORK_FAILED, "the zygote died while it forked the session: try again");
     for (;;) {
         struct process *found = NULL;
-        LIST_FOREACH(it, &z->channel.processes)
-        {
+        LIST_FOREACH (it, &z->channel.processes) {
             struct process *p = LIST_CONTAINER(it, struct process, reaped_by);
             if (p->state == PROCESS_SPAWNING) {
                 found = p;
@@ -614,8 +608,7 @@ int zygotes_branch_begin(struct channel *reaper, pid_t session, uint64_t token)
     Pyexec__Internal__ZygoteBranchBegin m = PYEXEC__INTERNAL__ZYGOTE_BRANCH_BEGIN__INIT;
     m.token = token;
     m.pid = session;
-    return reaper == NULL ? -1
-                          : channel_send(reaper, ZYGOTE_FRAME_BRANCH_BEGIN, &m.base, NULL, 0);
+    return reaper == NULL ? -1 : channel_send(reaper, ZYGOTE_FRAME_BRANCH_BEGIN, &m.base, NULL, 0);
 }
 
 int zygotes_branch_end(struct channel *reaper, uint64_t token, pid_t pid)
@@ -623,8 +616,7 @@ int zygotes_branch_end(struct channel *reaper, uint64_t token, pid_t pid)
     Pyexec__Internal__ZygoteBranchEnd m = PYEXEC__INTERNAL__ZYGOTE_BRANCH_END__INIT;
     m.token = token;
     m.pid = pid;
-    return reaper == NULL ? -1
-                          : channel_send(reaper, ZYGOTE_FRAME_BRANCH_END, &m.base, NULL, 0);
+    return reaper == NULL ? -1 : channel_send(reaper, ZYGOTE_FRAME_BRANCH_END, &m.base, NULL, 0);
 }
 
 void zygotes_hung(struct zygote *z)
@@ -646,8 +638,7 @@ void zygotes_close(struct engine *e)
     struct zygotes *zs = &e->zygotes;
     timer_stop(&e->timers, &zs->retry);
     zs->current = NULL;
-    LIST_FOREACH(it, &zs->all)
-    {
+    LIST_FOREACH (it, &zs->all) {
         struct zygote *z = LIST_CONTAINER(it, struct zygote, node);
         z->exited = z->exited || zs->launcher_lost;
         channel_close(&z->channel);

@@ -33,8 +33,10 @@ static void test_a_session_runs_code(void)
     CHECK(access(facts.directory, F_OK) == 0);
     CHECK_EQ_INT(run_code(&w, &r, id, "out a;err b;out c"), STATUS(OK));
     CHECK_STR(r.merged, "o:ae:bo:c");
-    CHECK(r.started == 1 && !r.replayed && r.result->session_alive && r.timeout_ns == 3600 * NS_PER_SEC);
-    CHECK(r.result->stdout_bytes == 2 && r.result->stderr_bytes == 1 && r.result->execution_count == 1);
+    CHECK(r.started == 1 && !r.replayed && r.result->session_alive &&
+          r.timeout_ns == 3600 * NS_PER_SEC);
+    CHECK(r.result->stdout_bytes == 2 && r.result->stderr_bytes == 1 &&
+          r.result->execution_count == 1);
     CHECK(r.result->timings != NULL && r.result->timings->total->nanos > 0);
     run_clear(&r);
     CHECK_EQ_INT(run_code(&w, &r, id, "many 1000000"), STATUS(OK));
@@ -84,9 +86,12 @@ static void test_endings(void)
         int number; /* exit code or signal */
         bool alive;
     } cases[] = {
-        {"out a", STATUS(OK), 0, true},          {"out a;error E", STATUS(ERROR), 0, true},
-        {"out a;exit 0", STATUS(EXITED), 0, false}, {"out a;exit 7", STATUS(EXITED), 7, false},
-        {"out a;signal 11", STATUS(CRASHED), 11, false}, {"out a;signal 24", STATUS(RESOURCE_LIMIT), 24, false},
+        {"out a", STATUS(OK), 0, true},
+        {"out a;error E", STATUS(ERROR), 0, true},
+        {"out a;exit 0", STATUS(EXITED), 0, false},
+        {"out a;exit 7", STATUS(EXITED), 7, false},
+        {"out a;signal 11", STATUS(CRASHED), 11, false},
+        {"out a;signal 24", STATUS(RESOURCE_LIMIT), 24, false},
         {"out a;far", STATUS(OK), 0, true},
     };
     set_up();
@@ -112,9 +117,9 @@ static void test_endings(void)
 
 static void test_broken_protocol_costs_the_session_only(void)
 {
-    static const char *const cases[] = {"frame 99", "frame 1",  "frame 32", "frame 34", "frame 36",
-                                        "frame 37", "frame 40", "short",    "wrong",    "shut",
-                                        "torn"};
+    static const char *const cases[] = {"frame 99", "frame 1",  "frame 32", "frame 34",
+                                        "frame 36", "frame 37", "frame 40", "short",
+                                        "wrong",    "shut",     "torn"};
     char other[128];
     set_up();
     CHECK_EQ_INT(world_create(&w, other), ERR_NONE);
@@ -508,8 +513,7 @@ static void test_block_makes_the_program_wait(void)
 {
     Pyexec__V1__ExecutionSpec spec = PYEXEC__V1__EXECUTION_SPEC__INIT;
     set_up();
-    spec.overflow_policy =
-        PYEXEC__V1__EXECUTION_SPEC__OVERFLOW_POLICY__OVERFLOW_POLICY_BLOCK;
+    spec.overflow_policy = PYEXEC__V1__EXECUTION_SPEC__OVERFLOW_POLICY__OVERFLOW_POLICY_BLOCK;
     spec.max_output_bytes = 5000;
     r.hold = true;
     run_start(&w, &r, id, NULL, "many 500000", &spec);
@@ -783,7 +787,8 @@ static void test_closing_with_everything_open(void)
     world_start(&w, &l);
     CHECK_EQ_INT(world_create(&w, id), ERR_NONE);
     for (unsigned i = 0; i < 6; i++) {
-        run_start(&w, &many[i], NULL, NULL, i % 2 ? "out a;swallow" : "out a;wait;descendants", NULL);
+        run_start(&w, &many[i], NULL, NULL, i % 2 ? "out a;swallow" : "out a;wait;descendants",
+                  NULL);
     }
     world_until(&w, has_output, &many[0]);
     engine_drain(w.engine, 0, NULL, NULL);

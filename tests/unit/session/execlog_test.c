@@ -65,7 +65,8 @@ static void got_release(struct got *g)
 static void take_output(struct got *g, const Pyexec__V1__OutputChunk *o)
 {
     unsigned s = o->stream - 1u;
-    if (s > 1 || o->offset != g->next[s] || o->offset + o->data.len > WHOLE_MAX || o->data.len == 0) {
+    if (s > 1 || o->offset != g->next[s] || o->offset + o->data.len > WHOLE_MAX ||
+        o->data.len == 0) {
         g->wrong = true;
         return;
     }
@@ -318,7 +319,9 @@ static void test_characters_are_not_torn(void)
     CHECK(read_all(&g) == LOG_READ_EMPTY);
     put(log, LOG_STDOUT, "a\xe2\x82");
     CHECK(step(&g, &more) == LOG_READ_EVENT && more && g.next[0] == 1);
-    put(log, LOG_STDOUT, "\xac" "b");
+    put(log, LOG_STDOUT,
+        "\xac"
+        "b");
     CHECK(step(&g, &more) == LOG_READ_EVENT && !more && g.next[0] == 5);
     put(log, LOG_STDOUT, "\xe2\x82"); /* nothing else comes: it is given as it is */
     CHECK(step(&g, &more) == LOG_READ_EVENT && g.next[0] == 7);
@@ -388,7 +391,8 @@ static void test_collect(void)
     put(log, LOG_STDOUT, "ab");
     put(log, LOG_STDERR, "x");
     put(log, LOG_STDOUT, "cd");
-    CHECK(execlog_collect(log, LOG_STDOUT, &b) == 0 && b.len == 4 && memcmp(b.data, "abcd", 4) == 0);
+    CHECK(execlog_collect(log, LOG_STDOUT, &b) == 0 && b.len == 4 &&
+          memcmp(b.data, "abcd", 4) == 0);
     put(log, LOG_STDOUT, "e");
     buf_clear(&b);
     CHECK(execlog_collect(log, LOG_STDOUT, &b) < 0);

@@ -105,7 +105,7 @@ static void test_filename(void)
         const char *name;
         bool plain, written;
     } names[] = {{"cell-3.py", true, true}, {"a/b.py", true, false}, {"..", true, false},
-                 {".", true, false}, {"", true, true}, {"\xff", false, false}};
+                 {".", true, false},        {"", true, true},        {"\xff", false, false}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         Pyexec__V1__ExecutionSpec spec = PYEXEC__V1__EXECUTION_SPEC__INIT;
         spec.filename = (char *)(uintptr_t)names[i].name;

@@ -10,8 +10,10 @@ struct expectation {
     enum session_action action;
 };
 
-#define E(event, from, to, action) \
-    {SESSION_EVENT_##event, SESSION_##from, SESSION_##to, SESSION_DO_##action}
+#define E(event, from, to, action)                                               \
+    {                                                                            \
+        SESSION_EVENT_##event, SESSION_##from, SESSION_##to, SESSION_DO_##action \
+    }
 
 static const struct expectation meant[] = {
     E(READY, STARTING, IDLE, ANNOUNCE),

@@ -49,7 +49,8 @@ static void test_random_deadlines(void)
             timer_stop(&timers, &items[i].timer);
             timer_stop(&timers, &items[i].timer);
         } else if (i % 3 == 1) {
-            CHECK(timer_start(&timers, &items[i].timer, now + (rand() % 60) * NS_PER_MS, fire) == 0);
+            CHECK(timer_start(&timers, &items[i].timer, now + (rand() % 60) * NS_PER_MS, fire) ==
+                  0);
         }
         due += items[i].may_fire + items[i].again;
     }

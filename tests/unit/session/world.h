@@ -79,7 +79,7 @@ void run_start(struct world *w, struct run *r, const char *session, const char *
 void run_attach(struct world *w, struct run *r, const char *session, const char *execution,
                 uint64_t after_seq);
 void run_wait(struct run *r);
-void run_read(struct run *r); /* what is there now */
+void run_read(struct run *r);  /* what is there now */
 void run_leave(struct run *r); /* the caller vanishes */
 void run_clear(struct run *r);
 /* run_start, run_wait; the status, or -(error code). */
