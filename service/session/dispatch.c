@@ -210,7 +210,7 @@ static int send_run(struct execution *x, struct process *p)
     uint8_t *packed = result == 0 ? malloc(size > 0 ? size : 1) : NULL;
     if (packed != NULL) {
         (void)pyexec__internal__session_run__pack(&m, packed);
-        result = process_send(p, SESSION_FRAME_RUN, packed, size, fds, fd_count);
+        (void)process_send(p, SESSION_FRAME_RUN, packed, size, fds, fd_count);
     }
     for (size_t i = 0; i < fd_count; i++) {
         fd_close(&fds[i]);

@@ -319,6 +319,10 @@ static bool read_control(struct process *p, bool heed_room)
         }
         int n = wire_reader_fill(&p->reader);
         if (n == -EAGAIN) {
+            if (p->execution == NULL && p->reader.consumed == p->reader.in.len) {
+                buf_release(&p->reader.in); /* thousands of idle sessions hold nothing */
+                p->reader.consumed = 0;
+            }
             return true;
         }
         if (n == -ENOMEM) {

@@ -273,7 +273,7 @@ void result_never_ran(struct execution *x, enum execution_cause cause)
     begin(&d, x);
     own_act(&d, cause);
     note(&d, "the code was not run");
-    d.m.session_alive = !x->throw_away && x->session != NULL &&
+    d.m.session_alive = !x->throw_away &&
                         (x->session->state == SESSION_IDLE || x->session->state == SESSION_RUNNING);
     append_warnings(&d, NULL, 0, space);
     execution_finish(x, &d.m);

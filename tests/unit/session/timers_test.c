@@ -1,6 +1,4 @@
 /* timers_test.c: deadlines in order, never early, moved and stopped at will. */
-#include <stdlib.h>
-
 #include "service/base/clock.h"
 #include "service/base/list.h"
 #include "service/session/timers.h"
@@ -12,6 +10,13 @@ static struct timers timers;
 static int64_t last_at;
 static unsigned fired;
 static bool wrong;
+
+static int64_t roll(void) /* 0 to 59 ms, in no order */
+{
+    static uint32_t state = 1;
+    state = state * 1664525u + 1013904223u;
+    return (int64_t)(state >> 16) % 60 * NS_PER_MS;
+}
 
 struct item {
     struct timer timer;
@@ -42,15 +47,14 @@ static void test_random_deadlines(void)
     for (unsigned i = 0; i < COUNT; i++) {
         items[i].may_fire = i % 3 != 0;
         items[i].again = i == 1;
-        CHECK(timer_start(&timers, &items[i].timer, now + (rand() % 60) * NS_PER_MS, fire) == 0);
+        CHECK(timer_start(&timers, &items[i].timer, now + roll(), fire) == 0);
     }
     for (unsigned i = 0; i < COUNT; i++) {
         if (i % 3 == 0) {
             timer_stop(&timers, &items[i].timer);
             timer_stop(&timers, &items[i].timer);
         } else if (i % 3 == 1) {
-            CHECK(timer_start(&timers, &items[i].timer, now + (rand() % 60) * NS_PER_MS, fire) ==
-                  0);
+            CHECK(timer_start(&timers, &items[i].timer, now + roll(), fire) == 0);
         }
         due += items[i].may_fire + items[i].again;
     }

@@ -145,7 +145,7 @@ void answer_done(void *ctx, const ProtobufCMessage *response, const struct err *
     if (err != NULL) {
         a->err = *err;
         a->code = err->code;
-    } else {
+    } else if (response != NULL) {
         a->response = copy(response);
     }
 }
@@ -317,7 +317,9 @@ void run_read(struct run *r)
         Pyexec__V1__ExecuteResponse *m =
             pyexec__v1__execute_response__unpack(NULL, r->message.len, r->message.data);
         CHECK(m != NULL && m->event != NULL);
-        take(r, m->event);
+        if (m != NULL && m->event != NULL) {
+            take(r, m->event);
+        }
         pyexec__v1__execute_response__free_unpacked(m, NULL);
         r->ended = what == LOG_READ_RESULT;
     }
