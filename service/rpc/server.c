@@ -313,7 +313,8 @@ static void close_grpc(struct rpc_server *server)
         (void)pthread_join(server->threads[i], NULL);
     }
     grpc_completion_queue_destroy(server->queue);
-    grpc_shutdown();
+    /* No grpc_shutdown: it joins a thread of the library that sits in epoll_wait for up to 10 s after
+     * any write that had to wait for its client. The process ends next, and that thread with it. */
 }
 
 /* Goes on with the stop as far as it can; called after each thing it waits for. */

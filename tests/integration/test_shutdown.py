@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import grpc
 import pytest
@@ -86,6 +87,24 @@ def test_an_idle_daemon_ends_at_once(own_daemon, number):
     daemon.signal(number)
     assert daemon.wait_exit() == 0
     daemon.assert_nothing_left()
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_writes_that_waited_for_their_client_do_not_hold_up_the_end(own_daemon, attempt):
+    """libgrpc's thread for such writes looks up every 10 s only; the end must not wait for it."""
+    daemon = own_daemon()
+    slow, client = own_daemon.connect(daemon), own_daemon.connect(daemon)
+    session = client.create().session_id
+    stream = slow.stream("import os\nfor i in range(300): os.write(1, b'x' * 100000)", session)
+    stream.until(lambda o: o.started)
+    client.finished(session, stream.outcome.execution_id)
+    stream.finish().ok()
+    slow.close()
+    client.close()
+    begin = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait_exit() == 0
+    assert time.monotonic() - begin < 8
 
 
 def test_queued_executions_get_results_too(own_daemon):
