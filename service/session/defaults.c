@@ -22,6 +22,7 @@ void engine_limits_default(struct engine_limits *limits)
         .max_output_bytes = 1 * GIB,
         .retained_total_bytes = 8 * GIB,
         .run_output_bytes = 3 * MIB,
+        .max_retained = 100000,
         .retain_ns = 600 * NS_PER_SEC,
         .remember_ns = 600 * NS_PER_SEC,
         .default_idle_ns = 1800 * NS_PER_SEC,

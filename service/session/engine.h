@@ -40,6 +40,7 @@ struct engine_limits {
     uint64_t max_output_bytes;     /* the most a client may ask for: 1 GiB */
     uint64_t retained_total_bytes; /* all retained logs: 8 GiB, oldest finished ones go first */
     uint64_t run_output_bytes;     /* default bound of Run's collected output: 3 MiB */
+    uint32_t max_retained;         /* finished executions kept, whatever their size: 100,000 */
     int64_t retain_ns;             /* results and logs after the end: 10 min */
     int64_t remember_ns;           /* that a session existed, and why it ended: 10 min */
     int64_t default_idle_ns;       /* 30 min */

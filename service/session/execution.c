@@ -78,7 +78,17 @@ void execution_forget(struct execution *x)
     }
     list_remove(&x->all_node);
     list_remove(&x->queue_node);
+    x->engine->finished_count -= x->state == EXECUTION_FINISHED;
     execution_unref(x);
+}
+
+void execution_retain(struct execution *x)
+{
+    if (x->listed) {
+        list_push_back(&x->engine->finished, &x->queue_node);
+        x->engine->finished_count++;
+        executions_expire(x->engine);
+    }
 }
 
 void execution_forget_unborn(struct execution *x)
@@ -367,7 +377,8 @@ void executions_expire(struct engine *e)
     while (!list_empty(&e->finished)) {
         struct execution *x = LIST_CONTAINER(e->finished.next, struct execution, queue_node);
         int64_t due = clock_add(x->finished_ns, e->limits.retain_ns);
-        if (now < due && spool_retained(e->spool) <= e->limits.retained_total_bytes) {
+        if (now < due && e->finished_count <= e->limits.max_retained &&
+            spool_retained(e->spool) <= e->limits.retained_total_bytes) {
             engine_expire_at(e, due);
             return;
         }

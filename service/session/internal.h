@@ -307,6 +307,7 @@ struct execution *execution_find(struct engine *engine, const char *session_id,
 struct execution *execution_background(struct session *session);
 /* Forgets: no longer found, its log goes when nobody reads it. */
 void execution_forget(struct execution *execution);
+void execution_retain(struct execution *execution); /* from its end on */
 /* The same for one whose session never came to be: it has no result. */
 void execution_forget_unborn(struct execution *execution);
 /* Frees retained ones that are due or beyond the bound. */
@@ -614,7 +615,8 @@ struct engine {
     struct strmap executions; /* "session/execution", and "/execution" of throw-away ones */
     struct list all_executions;
     struct list finished; /* oldest first */
-    struct list waiting;  /* struct session.slot_node */
+    unsigned finished_count;
+    struct list waiting; /* struct session.slot_node */
     unsigned waiting_count;
     unsigned running_count;
     unsigned queued_count; /* accepted, not dispatched */

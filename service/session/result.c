@@ -352,10 +352,7 @@ void execution_finish(struct execution *x, Pyexec__V1__ExecutionResult *result)
     pyexec__v1__execution_spec__free_unpacked(x->spec, NULL);
     x->spec = NULL;
     append(x, result);
-    if (x->listed) {
-        list_push_back(&e->finished, &x->queue_node);
-        executions_expire(e);
-    }
+    execution_retain(x);
     session_use(s);
     answer_waiters(x);
     if (s->throw_away) {
@@ -374,7 +371,6 @@ void execution_finish_background(struct execution *x, Pyexec__V1__ExecutionResul
     x->finished_ns = clock_mono_ns();
     x->end_real_ns = clock_real_ns();
     append(x, result);
-    list_push_back(&x->engine->finished, &x->queue_node);
     answer_waiters(x);
-    executions_expire(x->engine);
+    execution_retain(x);
 }

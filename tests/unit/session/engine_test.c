@@ -700,6 +700,26 @@ static void test_retained_bytes_are_bounded(void)
     world_stop(&w);
 }
 
+static void test_retained_executions_are_counted(void)
+{
+    struct engine_limits l;
+    world_limits(&l);
+    l.max_retained = 2;
+    world_start(&w, &l);
+    CHECK_EQ_INT(world_create(&w, id), ERR_NONE);
+    for (unsigned i = 0; i < 3; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof name, "x%u", i);
+        run_start(&w, &r, id, name, "out a", NULL);
+        run_wait(&r);
+        CHECK_EQ_INT(r.results, 1);
+        run_clear(&r);
+        CHECK(!forgotten((void *)(uintptr_t) "x0") == (i < 2));
+    }
+    CHECK(!forgotten((void *)(uintptr_t) "x1") && !forgotten((void *)(uintptr_t) "x2"));
+    world_stop(&w);
+}
+
 static void test_ids_that_are_not_here(void)
 {
     struct session_facts facts;
@@ -833,6 +853,7 @@ int main(void)
     RUN(test_no_descriptors_left);
     RUN(test_retention_and_expiry);
     RUN(test_retained_bytes_are_bounded);
+    RUN(test_retained_executions_are_counted);
     RUN(test_ids_that_are_not_here);
     RUN(test_watching);
     RUN(test_draining_ends_what_runs);
