@@ -57,9 +57,9 @@ struct rpc_server {
     struct buf addresses;
 
     /* Any thread. */
-    atomic_uint calls;   /* struct calls that exist */
+    atomic_uint calls;            /* struct calls that exist */
     _Atomic int64_t last_call_ns; /* monotonic: when the last of them went */
-    atomic_uint pending; /* slots posted */
+    atomic_uint pending;          /* slots posted */
     atomic_bool serving;
     atomic_bool stopping; /* refuse calls that arrive */
 

@@ -276,8 +276,8 @@ static void on_listeners_closed(void *ctx)
  * read all when its last call is some time ago; after a call that has just ended it gets some. */
 static uint64_t linger_ms(struct rpc_server *server)
 {
-    int64_t since = clock_mono_ns() -
-                    atomic_load_explicit(&server->last_call_ns, memory_order_relaxed);
+    int64_t since =
+        clock_mono_ns() - atomic_load_explicit(&server->last_call_ns, memory_order_relaxed);
     int64_t left = LINGER_NS - since;
     left = left < server->flush_ns ? left : server->flush_ns;
     return left > 0 ? (uint64_t)(left / NS_PER_MS) : 0;

@@ -105,14 +105,13 @@ static void branch_free(struct branch *b)
 
 /* --- the answer --------------------------------------------------------------------------------- */
 
-static void answer(struct engine *e, struct session **sessions, unsigned n, char **warnings,
-                   unsigned n_warnings, engine_done_fn *done, void *ctx)
+static void answer(struct session **sessions, unsigned n, char **warnings, unsigned n_warnings,
+                   engine_done_fn *done, void *ctx)
 {
-    struct message_session *all = calloc(n, sizeof *all);
-    Pyexec__V1__Session **pointers = calloc(n, sizeof(Pyexec__V1__Session *));
+    struct message_session *all = calloc(COUNT_MAX, sizeof *all);
+    Pyexec__V1__Session **pointers = calloc(COUNT_MAX, sizeof(Pyexec__V1__Session *));
     Pyexec__V1__ForkSessionResponse response = PYEXEC__V1__FORK_SESSION_RESPONSE__INIT;
     struct err err = {0};
-    (void)e;
     if (all == NULL || pointers == NULL) {
         (void)err_set(&err, ERR_NO_MEMORY, "out of memory");
         done(ctx, NULL, &err);
@@ -161,7 +160,7 @@ static void finish(struct branch *b, const struct err *err, bool gone)
         }
     } else {
         remember(b);
-        answer(b->engine, b->made, b->made_len, b->warnings, b->warnings_len, b->done, b->ctx);
+        answer(b->made, b->made_len, b->warnings, b->warnings_len, b->done, b->ctx);
     }
     parent->refs++;
     branch_free(b);
@@ -178,7 +177,7 @@ static void fail(struct branch *b, const struct err *cause, bool gone)
     struct process *p = b->process;
     struct err err = *cause;
     if (b->phase == HOLDING || b->phase == FORKING) {
-        (void)zygotes_branch_end(b->reaper, b->token, 0);
+        (void)reaper_branch_end(b->reaper, b->token, 0);
     }
     b->child = NULL;
     b->process = NULL;
@@ -228,7 +227,7 @@ static void hold(struct branch *b)
     b->reaper = b->parent->process->reaper;
     if (timer_start(&e->timers, &b->timer, clock_add(clock_mono_ns(), e->limits.dispatch_ns),
                     on_timer) < 0 ||
-        zygotes_branch_begin(b->reaper, b->parent->process->pid, b->token) < 0) {
+        reaper_branch_begin(b->reaper, b->parent->process->pid, b->token) < 0) {
         fail_with(b, ERR_FORK_FAILED, "the session's zygote can't be reached: try again");
     }
 }
@@ -380,7 +379,7 @@ static void branched(struct branch *b, const Pyexec__Internal__SessionBranched *
     if (m->pid > 0) {
         b->pid = m->pid;
         b->phase = TAKING;
-        (void)zygotes_branch_end(b->reaper, b->token, m->pid);
+        (void)reaper_branch_end(b->reaper, b->token, m->pid);
         return;
     }
     struct err err = {0};
@@ -436,9 +435,9 @@ void branch_adopted(struct session *s, bool named)
     }
     if (!named) {
         b->reaper = s->process->reaper;
-        (void)zygotes_branch_begin(b->reaper, s->process->pid, b->token);
+        (void)reaper_branch_begin(b->reaper, s->process->pid, b->token);
     } else if (b->phase == TAKING) {
-        (void)zygotes_branch_end(b->reaper, b->token, b->pid);
+        (void)reaper_branch_end(b->reaper, b->token, b->pid);
     }
 }
 
@@ -564,7 +563,7 @@ static bool fork_again(struct engine *e, const struct engine_caller *caller,
         }
         done(ctx, NULL, &err);
     } else {
-        answer(e, sessions, n, NULL, 0, done, ctx);
+        answer(sessions, n, NULL, 0, done, ctx);
     }
     return true;
 }

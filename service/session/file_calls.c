@@ -51,7 +51,7 @@ static void job_answer(struct file_job *j)
     const struct err *err = j->result < 0 ? &j->err : NULL;
     if (j->opened != NULL) {
         j->opened(j->ctx, &j->file, err);
-    } else {
+    } else if (j->done != NULL) {
         j->done(j->ctx, err == NULL ? j->response : NULL, err);
     }
 }

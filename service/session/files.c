@@ -262,7 +262,7 @@ static int make_directories(int root, const char *path, struct err *err)
             return files_fail(err, there, path);
         }
         FD_AUTO int dir = -1;
-        const char *name;
+        const char *name = "";
         if (open_parent(root, part, &dir, &name, err) < 0) {
             return -1;
         }

@@ -109,9 +109,10 @@ static int path_of(const char *token, char *ret_path, size_t size)
         return -1;
     }
     for (size_t i = 0; i < n / 2; i++) {
-        unsigned byte = 0;
-        if (strspn(token + i * 2, "0123456789abcdef") < 2 ||
-            sscanf(token + i * 2, "%2x", &byte) != 1 || byte == 0) {
+        const char digits[3] = {token[i * 2], token[i * 2 + 1], '\0'};
+        unsigned long byte =
+            strspn(digits, "0123456789abcdef") == 2 ? strtoul(digits, NULL, 16) : 0;
+        if (byte == 0) {
             return -1;
         }
         ret_path[i] = (char)byte;

@@ -101,6 +101,9 @@ class Outcome:
                                 (ty.OUTPUT_STREAM_STDERR, result.stderr_bytes)):
             got = self.offsets[stream]
             assert got is None or got == counted, f"{NAMES[stream]}: {got} of {counted} bytes came"
+        if self.started is not None:
+            ids = (self.started.session_id, self.started.execution_id)
+            assert ids == (result.session_id, result.execution_id), f"{ids}: another execution's {result}"
         self.result = result
 
     @property
