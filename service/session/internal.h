@@ -30,12 +30,13 @@ struct process;
 struct session;
 struct zygote;
 
-/* --- zygotes.c ---------------------------------------------------------------------------------
+/* --- reaper.c ----------------------------------------------------------------------------------
  * A channel is a socket to somebody who reaps processes: a zygote, or the launcher for those whose
  * zygote died. */
 struct channel {
     struct engine *engine;
     uv_poll_t poll;
+    uv_poll_cb on_event;
     int fd; /* -1: lost or closed */
     bool polling;
     struct wire_reader reader;
@@ -43,6 +44,18 @@ struct channel {
     struct list processes; /* struct process.reaped_by */
 };
 
+/* 0, or -1 when the channel is of no use any more; its end of file comes through its poll. */
+int channel_send(struct channel *channel, uint16_t type, const ProtobufCMessage *message,
+                 const int *fds, size_t fd_count);
+/* Deals with a frame about a process; false when it is none. */
+bool reaper_frame(struct channel *channel, const struct wire_frame *frame);
+void reaper_signal(struct process *process, int signal, bool group);
+void reaper_kill(struct process *process);
+/* To the reaper of a session (NULL: it is gone), around a fork that the session makes itself. 0 or -1. */
+int reaper_branch_begin(struct channel *reaper, pid_t session, uint64_t token);
+int reaper_branch_end(struct channel *reaper, uint64_t token, pid_t pid);
+
+/* --- zygotes.c --------------------------------------------------------------------------------- */
 struct zygote {
     struct channel channel;
     struct list node; /* engine.zygotes */
@@ -69,11 +82,6 @@ struct zygotes {
 int zygotes_init(struct engine *engine, int take_launcher_fd, struct err *err);
 /* Hands a process's descriptors to the current zygote, now or when there is one. */
 void zygotes_spawn(struct engine *engine, struct process *process);
-void zygotes_signal(struct process *process, int signal, bool group);
-void zygotes_kill(struct process *process);
-/* To the reaper of a session (NULL: it is gone), around a fork that the session makes itself. 0 or -1. */
-int zygotes_branch_begin(struct channel *reaper, pid_t session, uint64_t token);
-int zygotes_branch_end(struct channel *reaper, uint64_t token, pid_t pid);
 /* A SPAWN was left unanswered: the zygote hangs. */
 void zygotes_hung(struct zygote *zygote);
 void zygotes_close(struct engine *engine);

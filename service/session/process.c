@@ -276,14 +276,14 @@ void process_kill(struct process *p)
     p->kill_wanted = true;
     if (p->pid != 0 && !p->kill_sent) {
         p->kill_sent = true;
-        zygotes_kill(p);
+        reaper_kill(p);
     }
 }
 
 void process_interrupt(struct process *p)
 {
     if (p->state == PROCESS_READY && !p->exited) {
-        zygotes_signal(p, SIGINT, true);
+        reaper_signal(p, SIGINT, true);
     }
 }
 
