@@ -17,7 +17,7 @@ from support.faults import Fault
 from support.waiting import until
 
 THREADS = 12
-OPERATIONS = 60  # of each thread
+OPERATIONS = 60  # of each thread; ten times as many with --exhaustive
 # What may come of a call while others delete, restart, kill and crash its session.
 EXPECTED = {"SESSION_NOT_FOUND", "SESSION_DEAD", "SESSION_BUSY", "SESSION_QUEUE_FULL",
             "EXECUTION_NOT_FOUND", "STDIN_CLOSED", "STDIN_OFFSET", "FORK_FAILED",
@@ -95,10 +95,10 @@ class Caller:
         self.client.info()
         self.client.get_session(self.session())
 
-    def run(self):
+    def run(self, operations):
         ways = {self.execute: 30, self.attach: 6, self.start: 8, self.interrupt: 10, self.write: 8,
                 self.restart: 6, self.replace: 4, self.look: 6}
-        for _ in range(OPERATIONS):
+        for _ in range(operations):
             try:
                 self.rng.choices(list(ways), ways.values())[0]()
             except grpc.RpcError as error:
@@ -109,13 +109,14 @@ class Caller:
 
 
 @pytest.mark.parametrize("kills", [False, True], ids=["calm", "zygote killed"])
-def test_storm(own_daemon, rng, kills):
+def test_storm(own_daemon, rng, kills, exhaustive):
     daemon = own_daemon("--interrupt-grace", "50ms", "--max-running", "8")
     client = own_daemon.connect(daemon)
     sessions = [client.create().session_id for _ in range(6)]
     seed = rng.random()
+    operations = OPERATIONS * (10 if exhaustive else 1)
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        calls = [pool.submit(Caller(daemon.address, sessions, f"{seed} {i}").run)
+        calls = [pool.submit(Caller(daemon.address, sessions, f"{seed} {i}").run, operations)
                  for i in range(THREADS)]
         if kills:
             os.kill(daemon.zygote, signal.SIGKILL)
